@@ -1,0 +1,68 @@
+//! `rl info`.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Context, output};
+use crate::container::record;
+use crate::container::state::Status;
+use crate::host::facts;
+use crate::userns::idmap::IdMapping;
+use crate::userns::shared::Plan;
+
+/// Show what this host has and what was chosen
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the facts, and for each lack its cure.
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
+    let plan = Plan::of(&context.caller);
+    let records = record::list(&context.paths)?;
+    let running = records.iter().filter(|r| r.state.status == Status::Running).count();
+    let (major, minor) = facts::kernel();
+    if args.json {
+        output::json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "kernel": format!("{major}.{minor}"),
+            "store": context.paths.store,
+            "runtime": context.paths.runtime,
+            "uidMappings": plan.maps.uid,
+            "gidMappings": plan.maps.gid,
+            "containers": records.len(),
+            "running": running,
+            "cgroupV2": facts::has_cgroup2(),
+        }))?;
+        return Ok(0);
+    }
+    let ids = |lines: &[IdMapping]| {
+        let line =
+            |l: &IdMapping| format!("{}-{} are {}-{}", l.container_id, end(l.container_id, l), l.host_id, end(l.host_id, l));
+        lines.iter().map(line).collect::<Vec<_>>().join(", ")
+    };
+    let lines = [
+        ("version", env!("CARGO_PKG_VERSION").to_string()),
+        ("kernel", format!("{major}.{minor}")),
+        ("store", context.paths.store.display().to_string()),
+        ("runtime", context.paths.runtime.display().to_string()),
+        ("containers", format!("{} ({running} running)", records.len())),
+        ("user ids", ids(&plan.maps.uid)),
+        ("group ids", ids(&plan.maps.gid)),
+        ("network", "none by default".to_string()),
+        ("cgroups", if facts::has_cgroup2() { "v2 is mounted; limits are not built yet" } else { "no cgroup v2" }.to_string()),
+    ];
+    for (name, value) in lines {
+        output::line(format!("{name:<12}{value}"))?;
+    }
+    if let Some((lacking, cure)) = plan.warning {
+        output::line(format!("{:<12}{lacking}\n{:<12}try: {cure}", "lacking", ""))?;
+    }
+    Ok(0)
+}
+
+fn end(first: u32, line: &IdMapping) -> u32 {
+    first + (line.size - 1)
+}

@@ -1,0 +1,91 @@
+//! The command line: one file per verb. Each has its arguments (the doc comments are the help), one call down, and prints.
+
+mod generate;
+mod info;
+mod inspect;
+mod output;
+mod ps;
+mod rm;
+mod run;
+mod unshare;
+mod volume;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::error::EXIT_RL;
+use crate::host::facts::Caller;
+use crate::host::paths::Paths;
+use crate::userns::shared::Userns;
+
+/// Rootless containers: no daemon, no root, nothing to install first
+#[derive(Debug, Parser)]
+#[command(name = "rl", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    after_help = "First steps:\n  rl run rootfs:/ sh            a copy-on-write view of this very system\n  rl run -it oci:DIR sh         an image from an OCI layout"
+)]
+pub struct Cli {
+    /// Keep images, containers and volumes in this directory
+    #[arg(long, global = true, value_name = "DIR", env = "RL_ROOT")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(Box<run::Args>),
+    Ps(ps::Args),
+    Rm(rm::Args),
+    Inspect(inspect::Args),
+    #[command(subcommand)]
+    Volume(volume::Verb),
+    Unshare(unshare::Args),
+    Info(info::Args),
+    #[command(hide = true)]
+    Generate(generate::Args),
+}
+
+/// What every verb works with: who calls, and where things lie.
+struct Context {
+    caller: Caller,
+    paths: Paths,
+}
+
+impl Context {
+    /// U, made or joined, waiting for it.
+    fn userns(&self) -> Result<Userns> {
+        Userns::open(&self.caller, &self.paths.runtime)
+    }
+}
+
+/// Parses the arguments and runs the verb. Beside the result, the exit code of a failure that has none of its own.
+pub fn dispatch() -> (Result<u8>, u8) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return (Ok(if error.use_stderr() { EXIT_RL } else { 0 }), EXIT_RL);
+        }
+    };
+    let default = if matches!(cli.verb, Verb::Run(_)) { EXIT_RL } else { 1 };
+    (run_verb(cli), default)
+}
+
+fn run_verb(cli: Cli) -> Result<u8> {
+    let caller = Caller::now();
+    let paths = Paths::find(caller.uid, cli.root.as_deref())?;
+    let context = Context { caller, paths };
+    match cli.verb {
+        Verb::Run(args) => run::run(&args, &context),
+        Verb::Ps(args) => ps::run(&args, &context),
+        Verb::Rm(args) => rm::run(&args, &context),
+        Verb::Inspect(args) => inspect::run(&args, &context),
+        Verb::Volume(verb) => volume::run(&verb, &context),
+        Verb::Unshare(args) => unshare::run(&args, &context),
+        Verb::Info(args) => info::run(&args, &context),
+        Verb::Generate(args) => generate::run(&args),
+    }
+}

@@ -1,0 +1,102 @@
+//! The only writer of results to stdout.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Prints one line. A reader that has left is no error of ours: `rl ps | head -1`.
+pub fn line(text: impl AsRef<str>) -> Result<()> {
+    written(writeln!(io::stdout().lock(), "{}", text.as_ref()))
+}
+
+/// Prints text or bytes as they are.
+pub fn raw(bytes: &[u8]) -> Result<()> {
+    written(io::stdout().lock().write_all(bytes))
+}
+
+/// Prints indented JSON.
+pub fn json<T: Serialize>(value: &T) -> Result<()> {
+    line(serde_json::to_string_pretty(value)?)
+}
+
+/// Prints aligned columns, three spaces apart, as Docker's tables.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let head: Vec<String> = head.iter().map(|cell| cell.to_string()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        line(cells.collect::<Vec<_>>().join("   ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to stdout"),
+    }
+}
+
+/// Asks on the terminal before something is lost; no answer is a no.
+pub fn confirm(question: &str) -> Result<bool> {
+    written(
+        write!(io::stdout().lock(), "{question}\nAre you sure you want to continue? [y/N] ").and_then(|()| io::stdout().flush()),
+    )?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// How long ago an RFC 3339 time was, in Docker's words: `3 minutes`, `About an hour`, `2 weeks`.
+pub fn ago(time: &str) -> String {
+    let then = humantime::parse_rfc3339(time).ok();
+    then.and_then(|then| then.elapsed().ok()).map_or_else(|| "Less than a second".into(), |past| duration(past.as_secs()))
+}
+
+fn duration(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match (seconds, minutes, hours) {
+        (0, ..) => "Less than a second".into(),
+        (1, ..) => "1 second".into(),
+        (2..60, ..) => format!("{seconds} seconds"),
+        (_, 1, _) => "About a minute".into(),
+        (_, 2..60, _) => format!("{minutes} minutes"),
+        (_, _, 1) => "About an hour".into(),
+        (_, _, 2..48) => format!("{hours} hours"),
+        (_, _, 48..336) => format!("{} days", hours / 24),
+        (_, _, 336..1440) => format!("{} weeks", hours / 24 / 7),
+        (_, _, 1440..17520) => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_as_dockers() {
+        let cases = [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (600, "10 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (86_400 * 3, "3 days"),
+            (86_400 * 20, "2 weeks"),
+            (86_400 * 100, "3 months"),
+            (86_400 * 800, "2 years"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(duration(seconds), words);
+        }
+    }
+}

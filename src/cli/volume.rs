@@ -1,0 +1,136 @@
+//! `rl volume`.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+
+use anyhow::{Context as _, Result};
+
+use super::{Context, output};
+use crate::container::{parse, record, volume};
+use crate::error::Failure;
+use crate::host::tree;
+use crate::userns::spawn;
+
+/// Manage volumes
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Create a volume
+    Create {
+        /// Attach a label
+        #[arg(short, long, value_name = "KEY[=VALUE]")]
+        label: Vec<String>,
+        /// Its name
+        #[arg(value_parser = parse::name)]
+        name: String,
+    },
+    /// List volumes
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Print names only
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Show volumes, as JSON
+    Inspect {
+        #[arg(required = true, value_name = "VOLUME")]
+        names: Vec<String>,
+    },
+    /// Remove volumes
+    Rm {
+        /// No error where there is none
+        #[arg(short, long)]
+        force: bool,
+        #[arg(required = true, value_name = "VOLUME")]
+        names: Vec<String>,
+    },
+    /// Remove anonymous volumes that no container uses
+    Prune {
+        /// Named ones too
+        #[arg(short, long)]
+        all: bool,
+        /// Do not ask
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+/// Runs one of them.
+pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
+    match verb {
+        Verb::Create { label, name } => create(label, name, context),
+        Verb::Ls { quiet } => list(*quiet, context),
+        Verb::Inspect { names } => {
+            let volumes = names.iter().map(|name| volume::find(&context.paths, name)).collect::<Result<Vec<_>>>()?;
+            output::json(&volumes)?;
+            Ok(0)
+        }
+        Verb::Rm { force, names } => remove(*force, names, context),
+        Verb::Prune { all, force } => prune(*all, *force, context),
+    }
+}
+
+fn create(labels: &[String], name: &str, context: &Context) -> Result<u8> {
+    let labels = labels.iter().map(|l| l.split_once('=').unwrap_or((l, ""))).map(|(k, v)| (k.into(), v.into()));
+    let owner = crate::userns::shared::Plan::of(&context.caller).maps.root();
+    volume::create(&context.paths, name, labels.collect::<BTreeMap<_, _>>(), false, owner)?;
+    output::line(name)?;
+    Ok(0)
+}
+
+fn list(quiet: bool, context: &Context) -> Result<u8> {
+    let volumes = volume::list(&context.paths)?;
+    if quiet {
+        for volume in volumes {
+            output::line(volume.name)?;
+        }
+        return Ok(0);
+    }
+    let rows: Vec<Vec<String>> = volumes.into_iter().map(|volume| vec![volume.driver, volume.name]).collect();
+    output::table(&["DRIVER", "VOLUME NAME"], &rows)?;
+    Ok(0)
+}
+
+fn remove(force: bool, names: &[String], context: &Context) -> Result<u8> {
+    let mut code = 0;
+    for name in names {
+        let result = match volume::find(&context.paths, name) {
+            Err(_) if force => continue,
+            found => found.and_then(|_| remove_one(name, context)),
+        };
+        match result {
+            Ok(()) => output::line(name)?,
+            Err(error) => {
+                let failure = Failure::from(&error);
+                eprintln!("rl: cannot remove volume: {failure}");
+                failure.hint.iter().for_each(|hint| eprintln!("try: {hint}"));
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn remove_one(name: &str, context: &Context) -> Result<()> {
+    volume::check_unused(&record::list(&context.paths)?, name)?;
+    let volumes = record::open_directory(&context.paths.volumes())?;
+    let name = std::ffi::CString::new(name)?;
+    let userns = context.userns()?;
+    spawn::worker(&userns, || tree::remove(volumes.as_fd(), &name).context("cannot delete its files"))
+}
+
+fn prune(all: bool, force: bool, context: &Context) -> Result<u8> {
+    let records = record::list(&context.paths)?;
+    let unused = |volume: &volume::Volume| (all || volume.anonymous) && volume::users(&records, &volume.name).is_empty();
+    let volumes: Vec<volume::Volume> = volume::list(&context.paths)?.into_iter().filter(unused).collect();
+    if volumes.is_empty() {
+        return Ok(0);
+    }
+    if !force && !output::confirm(&format!("This will remove {} volume(s) that no container uses.", volumes.len()))? {
+        return Ok(1);
+    }
+    for volume in volumes {
+        remove_one(&volume.name, context)?;
+        output::line(&volume.name)?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,401 @@
+//! From image configuration and flags to what a container is: pure, so that every rule of Docker's is a test here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::options::{Options, Share};
+use super::parse::{MountSource, MountSpec, UsernsMode};
+use crate::network::NetworkMode;
+use crate::oci::image::ContainerConfig;
+use crate::oci::runtime::{self, Device, Linux, Mount, Process, Rlimit, Root, Spec};
+use crate::rootfs::plan::{RootSource, check_destination, clean};
+use crate::security::{MASKED_PATHS, READONLY_PATHS, caps};
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_UMASK: u32 = 0o022;
+
+/// A container as its record keeps it (`config.json`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    /// 64 hex digits.
+    pub id: String,
+    pub name: String,
+    /// RFC 3339.
+    pub created: String,
+    /// The image as the user named it.
+    pub image: String,
+    /// Digest of the image's configuration; empty for `rootfs:`.
+    pub image_id: String,
+    pub spec: Spec,
+    pub root: RootSource,
+    pub labels: BTreeMap<String, String>,
+    pub stop_signal: i32,
+    pub network: NetworkMode,
+    /// `/etc/hosts` lines asked for.
+    pub add_hosts: Vec<(String, std::net::IpAddr)>,
+    pub dns: Vec<std::net::IpAddr>,
+    pub exposed_ports: Vec<String>,
+    pub volumes: Vec<VolumeUse>,
+    pub interactive: bool,
+    pub auto_remove: bool,
+    /// A reaper as PID 1.
+    pub init: bool,
+    pub privileged: bool,
+    /// The number that the caller keeps under `--userns keep-id`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub keep_id: Option<(u32, u32)>,
+}
+
+/// A volume that the container uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeUse {
+    pub name: String,
+    /// Goes with the container.
+    pub anonymous: bool,
+}
+
+/// What the decision needs beside flags and image: all of it data, none of it read here.
+pub struct Given<'a> {
+    pub id: String,
+    pub name: String,
+    pub created: String,
+    pub image_id: String,
+    pub root: RootSource,
+    pub image: &'a ContainerConfig,
+    /// The host's own name, for `--uts host` and `--network host`.
+    pub hostname: String,
+    /// uid and gid of the caller.
+    pub caller: (u32, u32),
+    /// The variables of the caller, for `-e NAME`.
+    pub lookup: &'a dyn Fn(&str) -> Option<String>,
+    /// Contents of the `--env-file`s, as entries.
+    pub env_files: Vec<String>,
+    /// The store's `volumes/`.
+    pub volumes: &'a Path,
+    /// A fresh name for an anonymous volume.
+    pub volume_name: &'a dyn Fn() -> String,
+}
+
+/// Applies Docker's rules.
+pub fn build(options: &Options, given: Given) -> Result<Config> {
+    let hostname = hostname(options, &given);
+    let (mounts, volumes) = mounts(options, &given)?;
+    let keep_id = match options.userns {
+        UsernsMode::HostUser => None,
+        UsernsMode::KeepId { uid, gid } => Some((uid.unwrap_or(given.caller.0), gid.unwrap_or(given.caller.1))),
+    };
+    let spec = Spec {
+        oci_version: runtime::VERSION.into(),
+        process: process(options, &given, &hostname, keep_id)?,
+        root: Root { readonly: options.read_only },
+        hostname,
+        mounts,
+        linux: linux(options),
+        annotations: BTreeMap::new(),
+    };
+    Ok(Config {
+        spec,
+        volumes,
+        keep_id,
+        labels: labels(options, given.image),
+        stop_signal: stop_signal(options, given.image)?,
+        id: given.id,
+        name: given.name,
+        created: given.created,
+        image: options.image.clone(),
+        image_id: given.image_id,
+        root: given.root,
+        network: options.network,
+        add_hosts: options.add_host.clone(),
+        dns: options.dns.clone(),
+        exposed_ports: given.image.exposed_ports.iter().cloned().collect(),
+        interactive: options.interactive,
+        auto_remove: options.rm,
+        init: options.init,
+        privileged: options.privileged,
+    })
+}
+
+fn hostname(options: &Options, given: &Given) -> String {
+    let shares_name = options.uts == Share::Host || options.network == NetworkMode::Host;
+    match &options.hostname {
+        Some(name) => name.clone(),
+        None if shares_name => given.hostname.clone(),
+        None => given.id[..12].to_string(),
+    }
+}
+
+fn process(options: &Options, given: &Given, hostname: &str, keep_id: Option<(u32, u32)>) -> Result<Process> {
+    let image = given.image;
+    let cwd = options.workdir.clone().or_else(|| Some(image.working_dir.clone()).filter(|d| !d.is_empty()));
+    let cwd = cwd.unwrap_or_else(|| "/".into());
+    if !cwd.starts_with('/') {
+        bail!("the working directory \"{cwd}\" is invalid: it must be an absolute path");
+    }
+    // keep-id means to be oneself inside, unless the flags say otherwise.
+    let kept = keep_id.map(|(uid, gid)| format!("{uid}:{gid}"));
+    let username = options.user.clone().or(kept).unwrap_or_else(|| image.user.clone());
+    Ok(Process {
+        terminal: options.tty,
+        user: runtime::User {
+            username,
+            additional_groups: options.group_add.clone(),
+            umask: Some(options.umask.unwrap_or(DEFAULT_UMASK)),
+        },
+        args: command(options, image)?,
+        env: environment(options, given, hostname),
+        cwd,
+        capabilities: caps::wanted(options.privileged, &options.cap_add, &options.cap_drop)?,
+        rlimits: options
+            .ulimit
+            .iter()
+            .map(|u| Rlimit { kind: format!("RLIMIT_{}", u.name.to_uppercase()), soft: u.soft, hard: u.hard })
+            .collect(),
+        no_new_privileges: false,
+    })
+}
+
+/// `--entrypoint` takes the image's command along; a command replaces only the image's command.
+fn command(options: &Options, image: &ContainerConfig) -> Result<Vec<String>> {
+    let mut args = match &options.entrypoint {
+        Some(entrypoint) if entrypoint.is_empty() => Vec::new(),
+        Some(entrypoint) => vec![entrypoint.clone()],
+        None => image.entrypoint.clone(),
+    };
+    if !options.command.is_empty() {
+        args.extend(options.command.iter().cloned());
+    } else if options.entrypoint.is_none() {
+        args.extend(image.cmd.iter().cloned());
+    }
+    if args.first().is_none_or(String::is_empty) {
+        bail!("no command specified: the image has none, so name one after the image");
+    }
+    Ok(args)
+}
+
+/// The image's variables and ours below those that were asked for. HOME is added by Init, which knows the user.
+fn environment(options: &Options, given: &Given, hostname: &str) -> Vec<String> {
+    let mut env = Environment::default();
+    env.set("PATH", DEFAULT_PATH);
+    env.set("HOSTNAME", hostname);
+    if options.tty {
+        env.set("TERM", "xterm");
+    }
+    for entry in &given.image.env {
+        // An entry without a value or a name means nothing, and never a variable of the host's (CVE-2026-57231).
+        if let Some((name, value)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) {
+            env.set(name, value);
+        }
+    }
+    for entry in given.env_files.iter().chain(&options.env) {
+        match entry.split_once('=') {
+            Some((name, value)) if !name.is_empty() => env.set(name, value),
+            Some(_) => {}
+            None => match (given.lookup)(entry) {
+                Some(value) => env.set(entry, &value),
+                None => env.remove(entry),
+            },
+        }
+    }
+    env.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+#[derive(Default)]
+struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    fn set(&mut self, name: &str, value: &str) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some(entry) => entry.1 = value.into(),
+            None => self.0.push((name.into(), value.into())),
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+}
+
+fn linux(options: &Options) -> Linux {
+    let own = |kind: &str, share: Share| (share == Share::Private).then(|| kind.to_string());
+    let network = if options.network == NetworkMode::Host { Share::Host } else { Share::Private };
+    let namespaces = [
+        Some("user".to_string()),
+        Some("mount".to_string()),
+        own("pid", options.pid),
+        own("network", network),
+        own("ipc", options.ipc),
+        own("uts", options.uts),
+        own("cgroup", options.cgroupns),
+        Some("time".to_string()),
+    ];
+    let paths = |paths: &[&str]| if options.privileged { Vec::new() } else { paths.iter().map(|p| p.to_string()).collect() };
+    Linux {
+        namespaces: namespaces.into_iter().flatten().collect(),
+        devices: options.device.iter().map(|d| Device { source: d.source.clone(), path: d.path.clone() }).collect(),
+        masked_paths: paths(MASKED_PATHS),
+        readonly_paths: paths(READONLY_PATHS),
+        shm_size: options.shm_size,
+    }
+}
+
+/// The user's mounts, then the image's volumes where no mount has their place.
+fn mounts(options: &Options, given: &Given) -> Result<(Vec<Mount>, Vec<VolumeUse>)> {
+    let (mut mounts, mut volumes) = (Vec::<Mount>::new(), Vec::new());
+    let of_image = given.image.volumes.iter().map(|target| MountSpec {
+        source: MountSource::Anonymous,
+        target: PathBuf::from(target),
+        options: Vec::new(),
+    });
+    let asked = options.volume.iter().chain(&options.mount).chain(&options.tmpfs);
+    let count = asked.clone().count();
+    for (index, spec) in asked.cloned().chain(of_image).enumerate() {
+        check_destination(&spec.target)?;
+        let destination = clean(&spec.target);
+        if mounts.iter().any(|m| m.destination == destination) {
+            if index < count {
+                bail!("duplicate mount point: {}", destination.display());
+            }
+            continue;
+        }
+        mounts.push(mount(spec, destination, given, &mut volumes));
+    }
+    Ok((mounts, volumes))
+}
+
+fn mount(spec: MountSpec, destination: PathBuf, given: &Given, volumes: &mut Vec<VolumeUse>) -> Mount {
+    let options = spec.options;
+    let (name, anonymous) = match spec.source {
+        MountSource::Tmpfs => {
+            return Mount { destination, kind: "tmpfs".into(), source: "tmpfs".into(), options, volume: None };
+        }
+        MountSource::Host(source) => return Mount { destination, kind: "bind".into(), source, options, volume: None },
+        MountSource::Volume(name) => (name, false),
+        MountSource::Anonymous => ((given.volume_name)(), true),
+    };
+    volumes.push(VolumeUse { name: name.clone(), anonymous });
+    Mount { destination, kind: "bind".into(), source: given.volumes.join(&name).join("_data"), options, volume: Some(name) }
+}
+
+fn labels(options: &Options, image: &ContainerConfig) -> BTreeMap<String, String> {
+    let mut labels = image.labels.clone();
+    for label in &options.label {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        labels.insert(key.into(), value.into());
+    }
+    labels
+}
+
+fn stop_signal(options: &Options, image: &ContainerConfig) -> Result<i32> {
+    match (options.stop_signal, image.stop_signal.as_str()) {
+        (Some(signal), _) => Ok(signal),
+        (None, "") => Ok(libc::SIGTERM),
+        (None, name) => super::parse::signal(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(args: &[&str]) -> Options {
+        Cli::try_parse_from(std::iter::once(&"rl").chain(args)).unwrap().options
+    }
+
+    fn try_config(args: &[&str], image: &ContainerConfig) -> Result<Config> {
+        let given = Given {
+            id: "ab".repeat(32),
+            name: "web".into(),
+            created: String::new(),
+            image_id: String::new(),
+            root: RootSource::Layers(vec![]),
+            image,
+            hostname: "laptop".into(),
+            caller: (1000, 100),
+            lookup: &|name| (name == "HERE").then(|| "here".to_string()),
+            env_files: vec!["FILE=1".into()],
+            volumes: Path::new("/store/volumes"),
+            volume_name: &|| "anon".into(),
+        };
+        build(&options(args), given)
+    }
+
+    fn config(args: &[&str], image: &ContainerConfig) -> Config {
+        try_config(args, image).unwrap()
+    }
+
+    fn image() -> ContainerConfig {
+        ContainerConfig {
+            entrypoint: vec!["/entry".into()],
+            cmd: vec!["serve".into()],
+            env: vec!["A=image".into(), "SECRET_CANARY".into(), "=x".into()],
+            volumes: ["/data".to_string()].into_iter().collect(),
+            user: "app".into(),
+            working_dir: "/srv".into(),
+            stop_signal: "SIGINT".into(),
+            ..ContainerConfig::default()
+        }
+    }
+
+    #[test]
+    fn entrypoint_and_command_combine_as_dockers() {
+        let args = |flags: &[&str]| config(flags, &image()).spec.process.args;
+        assert_eq!(args(&["img"]), ["/entry", "serve"]);
+        assert_eq!(args(&["img", "-x", "--rm"]), ["/entry", "-x", "--rm"]);
+        assert_eq!(args(&["--entrypoint", "sh", "img"]), ["sh"]);
+        assert_eq!(args(&["--entrypoint", "", "img", "ls"]), ["ls"]);
+        assert!(try_config(&["img"], &ContainerConfig::default()).is_err());
+    }
+
+    #[test]
+    fn the_environment_is_the_images_ours_and_what_was_asked_for() {
+        let env = config(&["-t", "-e", "A=flag", "-e", "HERE", "-e", "ABSENT", "img"], &image()).spec.process.env;
+        for entry in ["A=flag", "HERE=here", "TERM=xterm", "FILE=1", "HOSTNAME=abababababab"] {
+            assert!(env.iter().any(|e| e == entry), "{entry} in {env:?}");
+        }
+        assert!(!env.iter().any(|e| e.contains("SECRET_CANARY") || e.starts_with("ABSENT") || e.starts_with('=')));
+    }
+
+    #[test]
+    fn an_images_volume_yields_to_a_mount_in_its_place() {
+        let own = config(&["img"], &image());
+        assert_eq!(own.volumes, [VolumeUse { name: "anon".into(), anonymous: true }]);
+        let bound = config(&["-v", "/src:/data/", "img"], &image());
+        assert!(bound.volumes.is_empty());
+        assert_eq!(bound.spec.mounts[0].source, Path::new("/src"));
+        assert!(try_config(&["-v", "/a:/x", "--tmpfs", "/x", "img"], &image()).is_err());
+    }
+
+    #[test]
+    fn flags_win_over_the_image() {
+        let c = config(&["-u", "7", "-w", "/w", "--stop-signal", "9", "img"], &image());
+        assert_eq!((c.spec.process.user.username.as_str(), c.spec.process.cwd.as_str(), c.stop_signal), ("7", "/w", 9));
+        let c = config(&["img"], &image());
+        assert_eq!((c.spec.process.user.username.as_str(), c.spec.process.cwd.as_str(), c.stop_signal), ("app", "/srv", 2));
+        assert!(try_config(&["-w", "rel", "img"], &image()).is_err());
+    }
+
+    #[test]
+    fn keep_id_runs_as_the_caller() {
+        assert_eq!(config(&["--userns", "keep-id", "img"], &image()).spec.process.user.username, "1000:100");
+        assert_eq!(config(&["--userns", "keep-id:uid=5", "-u", "0", "img"], &image()).keep_id, Some((5, 100)));
+    }
+
+    #[test]
+    fn privileged_hides_nothing_and_shared_namespaces_are_not_the_containers_own() {
+        let c = config(&["--privileged", "--pid", "host", "--network", "host", "img"], &image());
+        assert!(c.spec.linux.masked_paths.is_empty() && !c.spec.linux.has("pid") && !c.spec.linux.has("network"));
+        assert_eq!(c.spec.hostname, "laptop");
+    }
+}

@@ -1,0 +1,184 @@
+//! Client's side of the payload's streams: raw mode, and relays between the caller's descriptors and the payload's.
+//!
+//! The caller's descriptors are shared with other programs, so their flags are never changed: they are written and read blocking, after
+//! poll(2) says so. The payload's ends are ours and do not block, or a payload that reads nothing and writes much would
+//! hang us with it.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{read, write};
+
+use super::stdio::Ends;
+use crate::sys::tty;
+
+/// The caller's terminal in raw mode; as it was again when dropped.
+pub struct RawMode {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl RawMode {
+    /// Takes the terminal on stdin; None where stdin is none.
+    pub fn enter() -> Result<Option<RawMode>> {
+        let stdin = std::io::stdin();
+        let Ok(before) = tcgetattr(&stdin) else { return Ok(None) };
+        let terminal = stdin.as_fd().try_clone_to_owned().context("cannot duplicate stdin")?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&terminal, SetArg::TCSANOW, &raw).context("cannot set the terminal to raw mode")?;
+        Ok(Some(RawMode { terminal, before }))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before);
+    }
+}
+
+/// Gives the payload's terminal the size of the caller's, from whichever stream has one.
+pub fn copy_size(master: BorrowedFd) {
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let sizes = [input.as_fd(), output.as_fd(), error.as_fd()].into_iter().find_map(|fd| tty::size(fd).ok());
+    if let Some(size) = sizes {
+        let _ = tty::set_size(master, size);
+    }
+}
+
+/// One direction: what is read from `source` is written to `sink`.
+struct Relay {
+    source: OwnedFd,
+    sink: OwnedFd,
+    pending: Vec<u8>,
+    /// No more will come.
+    ended: bool,
+    /// Nobody reads any more.
+    broken: bool,
+}
+
+const CHUNK: usize = 64 << 10;
+
+impl Relay {
+    fn new(source: OwnedFd, sink: OwnedFd) -> Relay {
+        Relay { source, sink, pending: Vec::new(), ended: false, broken: false }
+    }
+
+    fn is_done(&self) -> bool {
+        self.broken || (self.ended && self.pending.is_empty())
+    }
+
+    /// What to wait for: room where there is something to write, else something to read. An end of its own tells of a broken sink.
+    fn interest(&self) -> PollFd<'_> {
+        if self.pending.is_empty() {
+            PollFd::new(self.source.as_fd(), PollFlags::POLLIN)
+        } else {
+            PollFd::new(self.sink.as_fd(), PollFlags::POLLOUT)
+        }
+    }
+
+    fn advance(&mut self) {
+        if self.pending.is_empty() {
+            self.pending.resize(CHUNK, 0);
+            let length = match read(&self.source, &mut self.pending) {
+                // A pty whose last slave is closed answers EIO: the end.
+                Ok(0) | Err(Errno::EIO) => {
+                    self.ended = true;
+                    0
+                }
+                Ok(length) => length,
+                Err(Errno::EAGAIN | Errno::EINTR) => 0,
+                Err(_) => {
+                    self.ended = true;
+                    0
+                }
+            };
+            self.pending.truncate(length);
+        } else {
+            match write(&self.sink, &self.pending) {
+                Ok(length) => drop(self.pending.drain(..length)),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(_) => self.broken = true,
+            }
+        }
+    }
+}
+
+/// All relays of one container.
+#[derive(Default)]
+pub struct Relays {
+    inward: Vec<Relay>,
+    outward: Vec<Relay>,
+}
+
+impl Relays {
+    /// Without a terminal: each stream that is a pipe of ours.
+    pub fn of_pipes(ends: Ends) -> Result<Relays> {
+        let mut relays = Relays::default();
+        let own = |fd: BorrowedFd| fd.try_clone_to_owned().context("cannot duplicate a standard stream");
+        if let Some(end) = ends.stdin {
+            relays.inward.push(Relay::new(own(std::io::stdin().as_fd())?, end));
+        }
+        if let Some(end) = ends.stdout {
+            relays.outward.push(Relay::new(end, own(std::io::stdout().as_fd())?));
+        }
+        if let Some(end) = ends.stderr {
+            relays.outward.push(Relay::new(end, own(std::io::stderr().as_fd())?));
+        }
+        Ok(relays)
+    }
+
+    /// With a terminal: both directions through its master.
+    pub fn of_terminal(master: &OwnedFd, interactive: bool) -> Result<Relays> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        fcntl(master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK)).context("cannot unblock the terminal")?;
+        let own = |fd: BorrowedFd| fd.try_clone_to_owned().context("cannot duplicate a stream");
+        let mut relays = Relays::default();
+        if interactive {
+            relays.inward.push(Relay::new(own(std::io::stdin().as_fd())?, own(master.as_fd())?));
+        }
+        relays.outward.push(Relay::new(own(master.as_fd())?, own(std::io::stdout().as_fd())?));
+        Ok(relays)
+    }
+
+    /// What to wait for, appended to the caller's own.
+    pub fn interests(&self) -> Vec<PollFd<'_>> {
+        self.inward.iter().chain(&self.outward).map(Relay::interest).collect()
+    }
+
+    /// Moves what is ready; `ready` are the raw descriptors that poll(2) named. True when nobody reads one of the outputs any more.
+    pub fn advance(&mut self, ready: &[i32]) -> bool {
+        for relay in self.inward.iter_mut().chain(&mut self.outward) {
+            let awaited = if relay.pending.is_empty() { relay.source.as_raw_fd() } else { relay.sink.as_raw_fd() };
+            if ready.contains(&awaited) {
+                relay.advance();
+            }
+        }
+        let broken = self.outward.iter().any(|relay| relay.broken);
+        // A finished inward relay closes its end: the payload sees EOF.
+        self.inward.retain(|relay| !relay.is_done());
+        self.outward.retain(|relay| !relay.is_done());
+        broken
+    }
+
+    /// After the payload's end: all that it still wrote. With the payload its whole PID namespace has gone, so the ends are at hand.
+    pub fn drain(mut self) {
+        self.inward.clear();
+        for relay in &mut self.outward {
+            while !relay.is_done() {
+                let mut set = [relay.interest()];
+                // A terminal's master stays open while Monitor holds it: what is not there now will never come.
+                let patience = nix::poll::PollTimeout::ZERO;
+                let reading = relay.pending.is_empty();
+                match nix::poll::poll(&mut set, if reading { patience } else { nix::poll::PollTimeout::NONE }) {
+                    Ok(0) => break,
+                    Ok(_) | Err(Errno::EINTR) => relay.advance(),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Client: from the command line to a running container, and beside it until it ends.
+//!
+//! Started by the user. Namespaces: all the host's. Owns the caller's terminal and streams, one end of the conversation with Monitor, and
+//! until Monitor has it the record's lock. While newuidmap and newgidmap work it does everything that needs no ids of U.
+//! Waits for signals, Monitor's messages and the streams it relays. Ends with the payload's exit code, right at Monitor's report.
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::config::{self, Config, Given};
+use super::console::{self, RawMode, Relays};
+use super::monitor::{self, Monitor};
+use super::options::Options;
+use super::record::{self, Draft, State};
+use super::stdio::{self, Ends};
+use super::wire::{self, FromClient, FromMonitor, milestone};
+use super::{names, parse, volume};
+use crate::error::Advise;
+use crate::host::facts::{Caller, kernel};
+use crate::host::paths::Paths;
+use crate::image::{self, Image, Source, Store};
+use crate::network::resolv;
+use crate::oci::image::ContainerConfig;
+use crate::rootfs::host_view::{self, View};
+use crate::rootfs::mountinfo;
+use crate::rootfs::plan::{self, MountStep, RootSource, Surroundings};
+use crate::sys::process::{self, Fork};
+use crate::sys::{fs as sys_fs, sock};
+use crate::userns::idmap::{IdMaps, to_host};
+use crate::userns::shared::{self, Pending, Userns};
+
+/// Group `tty` in practically every distribution, and what glibc's grantpt wants.
+const TTY_GROUP: u32 = 5;
+
+/// `rl run`: returns the payload's exit code.
+pub fn run(options: &Options, paths: &Paths, caller: &Caller) -> Result<u8> {
+    check_terminal(options)?;
+    // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
+    let signals = catch_signals(options.tty)?;
+    let pending = shared::begin(caller, &paths.runtime)?;
+    let (config, draft, userns) = create(options, paths, caller, pending)?;
+    let started = start(config, &draft, paths, userns);
+    if started.is_err() {
+        discard(paths, &draft.directory, options);
+    }
+    let (client, relays) = started?;
+    drop(draft);
+    attend(client, relays, &signals, options)
+}
+
+/// Everything up to a complete record; nothing of it is left when this fails.
+fn create(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Draft, Userns)> {
+    if let Some((lacking, cure)) = &pending.plan().warning {
+        eprintln!("rl: {lacking} (try: {cure})");
+    }
+    if let Some(cidfile) = options.cidfile.as_ref().filter(|file| file.exists()) {
+        bail!("the container id file {} exists already", cidfile.display());
+    }
+    check_sources(options)?;
+    let (source, store) = (options.image.parse::<Source>()?, Store::new(&paths.store));
+    let image = match &source {
+        Source::Rootfs(_) => None,
+        source => Some(image::open(&store, source)?),
+    };
+    let map_id = pending.plan().maps.id();
+    // Unpacking needs U, so there is nothing to overlap with; a second run finds the layers.
+    let (pending, userns) = match &image {
+        Some(image) if !image.missing_layers(&store, &map_id).is_empty() => {
+            let userns = pending.finish()?;
+            image.unpack(&store, &userns)?;
+            (None, Some(userns))
+        }
+        _ => (Some(pending), None),
+    };
+    let owner = userns.as_ref().map_or_else(|| pending.as_ref().map(|p| p.plan().maps.root()), |u| Some(u.root_ids()));
+    let owner = owner.unwrap_or((caller.uid, caller.gid));
+    let root = match (&image, source) {
+        (Some(image), _) => RootSource::Layers(image.layer_dirs(&store, &map_id)),
+        (None, Source::Rootfs(dir)) => RootSource::Directory(checked_directory(&dir)?),
+        (None, _) => bail!("an image without layers"),
+    };
+    let config = configure(options, paths, caller, image.as_ref(), root)?;
+    let draft = record::create(paths, &config.id, &config.name, owner)?;
+    if let Err(error) = fill_record(options, paths, &config, &draft, owner) {
+        discard(paths, &draft.directory, options);
+        return Err(error);
+    }
+    milestone("client-recorded");
+    let userns = match (userns, pending) {
+        (Some(userns), _) => Ok(userns),
+        (None, Some(pending)) => pending.finish(),
+        (None, None) => Err(anyhow!("no user namespace")),
+    };
+    if userns.is_err() {
+        discard(paths, &draft.directory, options);
+    }
+    Ok((config, draft, userns?))
+}
+
+fn check_terminal(options: &Options) -> Result<()> {
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
+    if options.tty && options.interactive && !is_terminal {
+        return Err(anyhow!("the input device is not a terminal")).hint(|| "leave out -t, or run it from a terminal");
+    }
+    Ok(())
+}
+
+/// A bind's source must exist: Docker's way of making an empty directory hides typing errors.
+fn check_sources(options: &Options) -> Result<()> {
+    for mount in options.volume.iter().chain(&options.mount) {
+        if let parse::MountSource::Host(source) = &mount.source
+            && let Err(error) = fs::metadata(source)
+        {
+            let cure = || format!("mkdir -p {}", source.display());
+            return Err(error).with_context(|| format!("cannot mount {}", source.display())).hint(cure);
+        }
+    }
+    Ok(())
+}
+
+fn checked_directory(dir: &Path) -> Result<PathBuf> {
+    let dir = dir.canonicalize().with_context(|| format!("cannot use {} as a root file system", dir.display()))?;
+    if !dir.is_dir() {
+        bail!("cannot use {} as a root file system: not a directory", dir.display());
+    }
+    Ok(dir)
+}
+
+fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&Image>, root: RootSource) -> Result<Config> {
+    let id = random_id()?;
+    let name = options.name.clone().unwrap_or_else(|| names::from_id(&id));
+    let none = ContainerConfig::default();
+    let mut env_files = Vec::new();
+    for file in &options.env_file {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read env file {}", file.display()))?;
+        env_files.extend(parse::env_file(&text).with_context(|| format!("bad env file {}", file.display()))?);
+    }
+    config::build(
+        options,
+        Given {
+            id: hex(&id),
+            name,
+            created: record::now(),
+            image_id: image.map(|image| image.id.to_string()).unwrap_or_default(),
+            root,
+            image: image.and_then(|image| image.config.config.as_ref()).unwrap_or(&none),
+            hostname: nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default(),
+            caller: (caller.uid, caller.gid),
+            lookup: &|name| std::env::var(name).ok(),
+            env_files,
+            volumes: &paths.volumes(),
+            volume_name: &|| random_id().map(|id| hex(&id)).unwrap_or_default(),
+        },
+    )
+}
+
+fn random_id() -> Result<[u8; 32]> {
+    let mut id = [0; 32];
+    fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut id)).context("cannot read /dev/urandom")?;
+    Ok(id)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn fill_record(options: &Options, paths: &Paths, config: &Config, draft: &Draft, owner: (u32, u32)) -> Result<()> {
+    for used in &config.volumes {
+        volume::create(paths, &used.name, Default::default(), used.anonymous, owner)?;
+    }
+    let directory = record::open_directory(&draft.directory)?;
+    record::write_json(&directory, "config.json", config)?;
+    record::write_json(&directory, "state.json", &State::created(&record::boot_id()))?;
+    for file in ["config.json", "state.json"] {
+        record::give(&draft.directory.join(file), owner)?;
+    }
+    if let Some(cidfile) = &options.cidfile {
+        let written =
+            fs::File::create_new(cidfile).and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()));
+        written.with_context(|| format!("cannot write the container id file {}", cidfile.display()))?;
+    }
+    Ok(())
+}
+
+/// Takes back a record that nobody has used yet: it holds only what the caller made.
+fn discard(paths: &Paths, directory: &Path, options: &Options) {
+    if let Ok(Some(record)) = record::Record::load(directory) {
+        let _ = fs::remove_file(paths.names().join(&record.config.name));
+        for volume in record.config.volumes.iter().filter(|volume| volume.anonymous) {
+            let _ = fs::remove_dir_all(paths.volumes().join(&volume.name));
+        }
+        if let Some(cidfile) = &options.cidfile {
+            let _ = fs::remove_file(cidfile);
+        }
+    }
+    let _ = fs::remove_dir_all(directory);
+}
+
+/// What Client keeps of a container that it has started.
+struct Attended {
+    monitor: process::Child,
+    conversation: OwnedFd,
+    name: String,
+}
+
+/// Plans the root, clones Monitor, makes it joinable.
+fn start(config: Config, draft: &Draft, paths: &Paths, mut userns: Userns) -> Result<(Attended, Relays)> {
+    let nested = match config.keep_id {
+        None => userns.plan.maps.identity_within(),
+        Some((uid, gid)) => userns.plan.maps.keep_id_within(uid, gid),
+    };
+    let steps = mount_steps(&config, &draft.directory, paths, &nested)?;
+    let owner = owns_streams(&config);
+    let (streams, ends) = match config.spec.process.terminal {
+        true => (None, Ends::default()),
+        false => stdio::prepare(config.interactive, owner).map(|(streams, ends)| (Some(streams), ends))?,
+    };
+    let (conversation, monitors_end) = sock::pair().context("cannot create a socket pair")?;
+    let store = record::open_directory(&paths.store)?;
+    let directory = record::open_directory(&draft.directory)?;
+    let name = config.name.clone();
+    let child = match process::fork(0).context("cannot start the monitor")? {
+        Fork::Child => {
+            drop(conversation);
+            userns.leave_lock_to_parent();
+            let lock = draft.lock.try_clone().ok();
+            let path = draft.directory.clone();
+            monitor::run(Monitor {
+                config,
+                steps,
+                nested,
+                streams,
+                ends,
+                client: monitors_end,
+                store,
+                directory,
+                path,
+                userns,
+                lock,
+            })
+        }
+        Fork::Parent(child) => child,
+    };
+    milestone("client-cloned");
+    userns.register(child.pid)?;
+    milestone("client-registered");
+    Ok((Attended { monitor: child, conversation, name }, Relays::of_pipes(ends)?))
+}
+
+/// Container root owns what the caller owns; so does the caller's own number under keep-id.
+fn owns_streams(config: &Config) -> bool {
+    let user = config.spec.process.user.username.split(':').next().unwrap_or("");
+    match config.keep_id {
+        None => matches!(user, "" | "0" | "root"),
+        Some((uid, _)) => user == uid.to_string(),
+    }
+}
+
+fn mount_steps(config: &Config, directory: &Path, paths: &Paths, nested: &IdMaps) -> Result<Vec<MountStep>> {
+    let volatile = config.auto_remove;
+    let root = match &config.root {
+        RootSource::Layers(layers) => plan::root_of_layers(layers, volatile),
+        RootSource::Directory(dir) => {
+            let mounts = mountinfo::read().context("cannot read /proc/self/mountinfo")?;
+            let hidden = hidden_in(dir, paths);
+            host_view::plan(&View { dir, mounts: &mounts, hidden: &hidden, volatile }, &host_view::list)
+        }
+    };
+    let hostname = &config.spec.hostname;
+    let etc = vec![
+        ("hosts", resolv::hosts(config.network, hostname, &config.add_hosts)),
+        ("hostname", format!("{hostname}\n")),
+        ("resolv.conf", resolv::resolv_conf(config.network, &config.dns)),
+    ];
+    let tty_group = to_host(&nested.gid, TTY_GROUP).is_some();
+    let upper_on_tmpfs = needs_tmpfs(directory)?;
+    plan::plan(&config.spec, Surroundings { root, etc, tty_group, upper_on_tmpfs })
+}
+
+/// Of the host's own root: what is always fresh, homes, and what belongs to `rl`. Of any other directory: the store, if it is inside.
+fn hidden_in(dir: &Path, paths: &Paths) -> Vec<PathBuf> {
+    let mut hidden = vec![paths.store.clone(), paths.runtime.clone()];
+    if dir == Path::new("/") {
+        hidden.extend(host_view::FRESH.iter().map(PathBuf::from));
+        hidden.extend(["/home", "/root"].map(PathBuf::from));
+        hidden.extend(std::env::home_dir());
+    }
+    let mut real: Vec<PathBuf> = hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    real.append(&mut hidden);
+    real.retain(|path| path.starts_with(dir) && path != dir);
+    real
+}
+
+/// Whether the store's file system cannot hold an overlay's upper directory: it is an overlay itself, as in another container.
+fn needs_tmpfs(directory: &Path) -> Result<bool> {
+    const OVERLAYFS: i64 = 0x794c_7630;
+    const FUSE: i64 = 0x6573_5546;
+    let opened = record::open_directory(directory)?;
+    let unsuitable = matches!(sys_fs::fs_magic(opened.as_fd()).unwrap_or(0), OVERLAYFS | FUSE);
+    if unsuitable && kernel() < (6, 6) {
+        return Err(anyhow!("the store's file system cannot hold a container's changes, and a tmpfs can from Linux 6.6 on"))
+            .hint(|| "rl --root DIR with a directory on ext4, xfs or btrfs");
+    }
+    Ok(unsuitable)
+}
+
+/// Every signal that can be caught and means something to a payload. SIGTSTP and its kin stay the caller's shell's.
+fn catch_signals(has_terminal: bool) -> Result<SignalFd> {
+    let own = [
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGTRAP,
+        Signal::SIGABRT,
+        Signal::SIGKILL,
+        Signal::SIGSTOP,
+        Signal::SIGTSTP,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGPIPE,
+        Signal::SIGCHLD,
+        Signal::SIGURG,
+    ];
+    let mut set = SigSet::empty();
+    Signal::iterator().filter(|signal| !own.contains(signal)).for_each(|signal| set.add(signal));
+    // With a terminal the hang-up is the terminal's end, not a message to the payload: Client goes, the container stays.
+    if has_terminal {
+        set.remove(Signal::SIGHUP);
+    }
+    set.thread_block().context("cannot block signals")?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("cannot receive signals")
+}
+
+/// Stays with the container: forwards signals and streams until Monitor reports the end.
+fn attend(client: Attended, mut relays: Relays, signals: &SignalFd, options: &Options) -> Result<u8> {
+    let mut terminal: Option<(OwnedFd, Option<RawMode>)> = None;
+    loop {
+        let mut set =
+            vec![PollFd::new(client.conversation.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        set.extend(relays.interests());
+        match poll(&mut set, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            other => other.context("cannot wait for the container")?,
+        };
+        let fired = |fd: &&PollFd| fd.any().unwrap_or(true);
+        let ready: Vec<i32> = set.iter().filter(fired).map(|fd| fd.as_fd().as_raw_fd()).collect();
+        drop(set);
+        if ready.contains(&signals.as_raw_fd()) {
+            while let Ok(Some(signal)) = signals.read_signal() {
+                forward(signal.ssi_signo as i32, &client.conversation, terminal.as_ref().map(|(master, _)| master));
+            }
+        }
+        if relays.advance(&ready) {
+            let _ = wire::send(&client.conversation, &FromClient::ClientOutputBroken, &[]);
+        }
+        if !ready.contains(&client.conversation.as_raw_fd()) {
+            continue;
+        }
+        match wire::receive::<FromMonitor>(&client.conversation)? {
+            Some((FromMonitor::MonitorStarted, fds)) => {
+                if let Some(master) = fds.into_iter().next() {
+                    console::copy_size(master.as_fd());
+                    relays = Relays::of_terminal(&master, options.interactive)?;
+                    let raw = if options.interactive { RawMode::enter()? } else { None };
+                    terminal = Some((master, raw));
+                }
+            }
+            Some((FromMonitor::MonitorEnded { exit_code }, _)) => {
+                relays.drain();
+                return Ok(exit_code);
+            }
+            Some((FromMonitor::MonitorFailed(failure), _)) => {
+                return Err(anyhow::Error::new(failure).context(format!("cannot start \"{}\"", client.name)));
+            }
+            None => {
+                drop(terminal);
+                let exit = client.monitor.wait();
+                bail!("the monitor of \"{}\" died ({}): the container is ended, its exit code unknown", client.name, ended(exit));
+            }
+        }
+    }
+}
+
+fn ended(exit: std::io::Result<process::Exit>) -> String {
+    match exit {
+        Ok(process::Exit::Signal(signal)) => format!("signal {signal}"),
+        Ok(process::Exit::Code(code)) => format!("exit code {code}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn forward(signal: i32, conversation: &OwnedFd, terminal: Option<&OwnedFd>) {
+    match terminal {
+        Some(master) if signal == libc::SIGWINCH => console::copy_size(master.as_fd()),
+        _ => drop(wire::send(conversation, &FromClient::ClientSignal(signal), &[])),
+    }
+}

@@ -1,0 +1,267 @@
+//! Monitor: holds one container from its start to its end.
+//!
+//! Started by Client, a fork without exec. Namespaces: user U (joined), from the start of the payload on a mount namespace of its own
+//! whose root is an empty tmpfs; the rest is the host's. Own session. Owns the record's lock, descriptors of the store and the record, one
+//! end of each conversation, and what else a dead Client would leave nobody to read. Waits for Init's end and Client's messages.
+//! Reports, then cleans up, then ends. Killed, it takes the payload along (PR_SET_PDEATHSIG).
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::config::Config;
+use super::init::{self, Init};
+use super::record::{self, State};
+use super::remove;
+use super::stdio::{Ends, Streams};
+use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit, milestone};
+use crate::error::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
+use crate::role::Role;
+use crate::rootfs::plan::MountStep;
+use crate::sys::mount::{self, FsContext};
+use crate::sys::process::{self, Child, Exit, Fork, ns};
+use crate::sys::sock;
+use crate::userns::idmap::IdMaps;
+use crate::userns::shared::{Userns, write_maps};
+
+/// What Monitor inherits from Client.
+pub struct Monitor {
+    pub config: Config,
+    pub steps: Vec<MountStep>,
+    /// The maps of the payload's user namespace within U.
+    pub nested: IdMaps,
+    /// The payload's streams; None with a terminal.
+    pub streams: Option<Streams>,
+    /// Client's ends of the pipes.
+    pub ends: Ends,
+    pub client: OwnedFd,
+    /// The store's directory.
+    pub store: OwnedFd,
+    /// The record's directory, and where Init finds it.
+    pub directory: OwnedFd,
+    pub path: PathBuf,
+    pub userns: Userns,
+    /// The record's lock, held by this descriptor.
+    pub lock: Option<File>,
+}
+
+/// Lives Monitor's life. The process ends here.
+pub fn run(monitor: Monitor) -> ! {
+    let _ = nix::unistd::setsid();
+    process::set_title(&Role::Monitor.title(&monitor.config.name), &Role::Monitor.comm());
+    // Client's signals arrive as messages; what is sent to this process directly does what it says.
+    process::reset_signals();
+    process::ignore_signal(libc::SIGPIPE);
+    let client = monitor.client.try_clone();
+    let ended = monitor.live();
+    if let (Err(error), Ok(client)) = (&ended, client) {
+        let _ = wire::send(client, &FromMonitor::MonitorFailed(Failure::from(error)), &[]);
+    }
+    process::exit_now(if ended.is_ok() { 0 } else { EXIT_RL })
+}
+
+/// The container while its payload runs.
+struct Running {
+    init: Child,
+    state: State,
+    /// The payload's output, held so that it does not break with Client: the console's master, or the pipes.
+    outputs: Vec<OwnedFd>,
+}
+
+impl Monitor {
+    fn live(mut self) -> Result<()> {
+        self.userns.enter()?;
+        milestone("monitor-entered");
+        // The write end must be Client's alone, or the payload would never see the end of its input.
+        self.ends.stdin = None;
+        let state = State::created(&record::boot_id());
+        let (init, conversation) = self.clone_init()?;
+        let started = self.start(conversation);
+        let console = match started {
+            Ok(console) => console,
+            Err(error) => return self.failed(&init, state, error),
+        };
+        let fds: Vec<BorrowedFd> = console.iter().map(|fd| fd.as_fd()).collect();
+        let _ = wire::send(&self.client, &FromMonitor::MonitorStarted, &fds);
+        let state = state.started(init.pid)?;
+        record::write_json(&self.directory, "state.json", &state)?;
+        milestone("monitor-started");
+        let namespaces = hold_namespaces(&init);
+        self.streams = None;
+        let outputs = console.into_iter().chain(self.ends.stdout.take()).chain(self.ends.stderr.take()).collect();
+        let mut running = Running { init, state, outputs };
+        let _ = leave_the_hosts_mounts();
+        let exit = self.supervise(&mut running)?;
+        milestone("monitor-reaped");
+        self.ended(running.state, exit, namespaces)
+    }
+
+    /// Clones Init into namespaces of its own and maps its ids.
+    fn clone_init(&mut self) -> Result<(Child, OwnedFd)> {
+        let (conversation, inits_end) = sock::pair().context("cannot create a socket pair")?;
+        let fork = process::fork(self.namespaces()).context("cannot create the container's namespaces")?;
+        let child = match fork {
+            Fork::Child => {
+                drop(conversation);
+                // A copy of the lock in Init would outlive us and say that we live.
+                self.lock = None;
+                init::run(Init {
+                    config: &self.config,
+                    steps: &self.steps,
+                    directory: &self.path,
+                    streams: self.streams.take(),
+                    monitor: inits_end,
+                    has_groups: self.nested.has_ranges(),
+                })
+            }
+            Fork::Parent(child) => child,
+        };
+        write_maps(child.pid, &self.nested)?;
+        milestone("monitor-mapped");
+        wire::send(&conversation, &ToInit::MonitorMapped, &[])?;
+        Ok((child, conversation))
+    }
+
+    fn namespaces(&self) -> u64 {
+        let kinds = [
+            ("pid", ns::PID),
+            ("network", ns::NET),
+            ("ipc", ns::IPC),
+            ("uts", ns::UTS),
+            ("cgroup", ns::CGROUP),
+            ("time", ns::TIME),
+        ];
+        let own = kinds.iter().filter(|(kind, _)| self.config.spec.linux.has(kind));
+        own.fold(ns::USER | ns::MOUNT, |flags, (_, flag)| flags | flag)
+    }
+
+    /// Follows Init to the payload's execve; returns the console's master where there is one.
+    fn start(&self, conversation: OwnedFd) -> Result<Option<OwnedFd>> {
+        let mut console = None;
+        let mut ready = false;
+        loop {
+            match wire::receive_from_init(&conversation)? {
+                Some((FromInit::InitRootReady, fds)) => {
+                    ready = true;
+                    console = fds.into_iter().next();
+                }
+                Some((FromInit::InitFailed(failure), _)) => return Err(failure.into()),
+                Some((FromInit::InitNotExecuted(errno), _)) => return Err(self.not_executed(errno)),
+                None if ready => return Ok(console),
+                None => return Err(anyhow!("the container's first process died before it could start the command")),
+            }
+        }
+    }
+
+    /// Docker's codes for a command that cannot be run.
+    fn not_executed(&self, errno: i32) -> anyhow::Error {
+        let command = self.config.spec.process.args.first().map_or("", String::as_str);
+        let missing = errno == libc::ENOENT;
+        let why = match errno {
+            libc::ENOENT => "its interpreter or loader is not in the container".to_string(),
+            libc::ENOEXEC => "not a program for this machine (exec format error)".to_string(),
+            errno => Errno::from_raw(errno).desc().to_string(),
+        };
+        let exit = Some(if missing { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE });
+        Failure { message: format!("cannot execute \"{command}\": {why}"), hint: None, exit }.into()
+    }
+
+    /// The payload never ran: the record says why, and Client hears it from [`run`].
+    fn failed(&self, init: &Child, state: State, error: anyhow::Error) -> Result<()> {
+        let _ = init.signal(libc::SIGKILL);
+        let _ = init.wait();
+        let failure = Failure::from(&error);
+        if self.config.auto_remove {
+            let _ = remove::retire(self.store.as_fd(), &self.config);
+            let _ = remove::erase(self.store.as_fd(), &self.config, true);
+        } else {
+            let ended = state.ended(failure.exit.unwrap_or(EXIT_RL), Some(failure.message))?;
+            let _ = record::write_json(&self.directory, "state.json", &ended);
+        }
+        Err(error)
+    }
+
+    /// Waits for the payload's end and serves Client meanwhile.
+    fn supervise(&self, running: &mut Running) -> Result<Exit> {
+        let mut client = Some(&self.client);
+        loop {
+            let mut set = vec![PollFd::new(running.init.pidfd.as_fd(), PollFlags::POLLIN)];
+            set.extend(client.map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN)));
+            if client.is_none() {
+                // Nobody reads the payload's output any more: we do, so that it lives on.
+                set.extend(running.outputs.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            }
+            match poll(&mut set, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other.context("cannot wait for the payload")?,
+            };
+            let fired: Vec<i32> = set.iter().filter(|fd| fd.any().unwrap_or(true)).map(|fd| fd.as_fd().as_raw_fd()).collect();
+            drop(set);
+            if fired.contains(&running.init.pidfd.as_raw_fd()) {
+                return running.init.wait().context("cannot reap the payload");
+            }
+            match client {
+                Some(socket) if fired.contains(&socket.as_raw_fd()) => match wire::receive::<FromClient>(socket)? {
+                    Some((FromClient::ClientSignal(signal), _)) => drop(running.init.signal(signal)),
+                    Some((FromClient::ClientOutputBroken, _)) => running.outputs.clear(),
+                    None => client = None,
+                },
+                Some(_) => {}
+                None => running.outputs.retain(|fd| !fired.contains(&fd.as_raw_fd()) || discard(fd)),
+            }
+        }
+    }
+
+    /// Makes the end known, then cleans up: Client need not wait for that.
+    fn ended(self, state: State, exit: Exit, namespaces: Vec<OwnedFd>) -> Result<()> {
+        let exit_code = exit.code();
+        if self.config.auto_remove {
+            // First the name: the caller's next command may use it.
+            remove::retire(self.store.as_fd(), &self.config)?;
+        } else {
+            record::write_json(&self.directory, "state.json", &state.ended(exit_code, None)?)?;
+        }
+        milestone("monitor-recorded");
+        let _ = wire::send(&self.client, &FromMonitor::MonitorEnded { exit_code }, &[]);
+        milestone("monitor-reported");
+        drop(self.client);
+        drop(namespaces);
+        if self.config.auto_remove {
+            remove::erase(self.store.as_fd(), &self.config, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads what nobody wants; false at the end.
+fn discard(fd: &OwnedFd) -> bool {
+    let mut buffer = [0; 16 << 10];
+    match nix::unistd::read(fd, &mut buffer) {
+        Ok(0) => false,
+        Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => true,
+        Err(_) => false,
+    }
+}
+
+/// Descriptors of the payload's namespaces: while they are held, its exit need not wait for their destruction.
+fn hold_namespaces(init: &Child) -> Vec<OwnedFd> {
+    [ns::MOUNT, ns::NET, ns::IPC].iter().filter_map(|&kind| process::pidfd_namespace(init.pidfd.as_fd(), kind).ok()).collect()
+}
+
+/// A mount namespace with an empty root: otherwise this process would keep the user's USB sticks and network shares busy for as long as
+/// the container runs. From here on everything goes by descriptor.
+fn leave_the_hosts_mounts() -> Result<()> {
+    process::unshare(ns::MOUNT)?;
+    let context = FsContext::open(c"tmpfs")?;
+    context.string(c"size", c"0")?;
+    context.string(c"mode", c"755")?;
+    let empty = context.mount(mount::attr::RDONLY | mount::attr::NOSUID | mount::attr::NODEV | mount::attr::NOEXEC)?;
+    mount::attach_at(empty.as_fd(), crate::sys::fs::CWD, c"/proc")?;
+    nix::unistd::fchdir(&empty)?;
+    mount::pivot_here()?;
+    Ok(mount::umount_here()?)
+}

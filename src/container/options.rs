@@ -1,0 +1,131 @@
+//! The flags of a container, shared by every verb that makes one. The doc comments are the help.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, UsernsMode};
+use crate::network::NetworkMode;
+
+/// Whether a namespace is the container's own or the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Share {
+    /// A namespace of the container's own
+    Private,
+    /// The host's
+    Host,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Keep stdin open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the container a terminal of its own
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Remove the container and its anonymous volumes when it ends
+    #[arg(long)]
+    pub rm: bool,
+    /// Name of the container (default: a pleasant random one)
+    #[arg(long, value_parser = parse::name)]
+    pub name: Option<String>,
+    /// Set an environment variable; without a value it is taken from here
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory in the container; made if missing
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// User to run as, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Replace the image's entrypoint; "" removes it
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Host name in the container (default: its short id)
+    #[arg(long, short = 'h', value_name = "NAME", value_parser = parse::hostname)]
+    pub hostname: Option<String>,
+    /// Attach a label
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    pub label: Vec<String>,
+    /// Write the container's id to a file, which must not exist yet
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<PathBuf>,
+    /// Run a reaper as PID 1 that forwards signals and collects orphans
+    #[arg(long)]
+    pub init: bool,
+    /// Make the container's root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Mount a tmpfs
+    #[arg(long, value_name = "DIR[:OPTIONS]", value_parser = parse::tmpfs)]
+    pub tmpfs: Vec<TmpfsSpec>,
+    /// Mount a directory or file of the host, or a named volume (made if missing)
+    #[arg(short, long, value_name = "[SOURCE:]DIR[:OPTIONS]", value_parser = parse::volume)]
+    pub volume: Vec<MountSpec>,
+    /// The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = parse::mount)]
+    pub mount: Vec<MountSpec>,
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "NAME:IP", value_parser = parse::add_host)]
+    pub add_host: Vec<HostEntry>,
+    /// Name server for /etc/resolv.conf
+    #[arg(long, value_name = "IP")]
+    pub dns: Vec<IpAddr>,
+    /// Network: none, or host to share the host's
+    #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
+    pub network: NetworkMode,
+    /// Set a resource limit
+    #[arg(long, value_name = "TYPE=SOFT[:HARD]", value_parser = parse::ulimit)]
+    pub ulimit: Vec<Ulimit>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = parse::size)]
+    pub shm_size: u64,
+    /// Signal that asks the container to end (default: the image's, or TERM)
+    #[arg(long, value_name = "SIGNAL", value_parser = parse::signal)]
+    pub stop_signal: Option<i32>,
+    /// Give the container a device node of the host
+    #[arg(long, value_name = "HOST[:INSIDE]", value_parser = parse::device)]
+    pub device: Vec<DeviceSpec>,
+    /// Add a supplementary group, by name or number
+    #[arg(long, value_name = "GROUP")]
+    pub group_add: Vec<String>,
+    /// File mode creation mask, in octal (default: 0022)
+    #[arg(long, value_name = "MASK", value_parser = parse::umask)]
+    pub umask: Option<u32>,
+    /// PID namespace
+    #[arg(long, value_name = "MODE", default_value = "private", hide_possible_values = false)]
+    pub pid: Share,
+    /// IPC namespace: System V IPC, message queues, /dev/shm
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pub ipc: Share,
+    /// UTS namespace: the host name
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pub uts: Share,
+    /// Cgroup namespace
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pub cgroupns: Share,
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_add: Vec<String>,
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_drop: Vec<String>,
+    /// All capabilities within the container's user namespace and nothing hidden in /proc and /sys. On the host the container is
+    /// still only you
+    #[arg(long)]
+    pub privileged: bool,
+    /// Who is who: host-user (you are root inside) or keep-id[:uid=N,gid=N] (you keep your own number inside)
+    #[arg(long, value_name = "MODE", default_value = "host-user")]
+    pub userns: UsernsMode,
+    /// The image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or rootfs:DIR for a copy-on-write view of a directory
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// The command and its arguments (default: the image's)
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}

@@ -1,0 +1,288 @@
+//! The record of one container: its directory in the store.
+//!
+//! ```text
+//! containers/<id>/config.json   what it is; written once, by Client
+//! containers/<id>/state.json    how it is; once started written by Monitor alone
+//! containers/<id>/lock          flock: held by Client while it creates, then by Monitor for as long as it lives
+//! containers/<id>/upper work    the overlay's
+//! containers/.rm-<id>           a record that is being removed: invisible, deleted by whoever comes next
+//! names/<name>                  a symlink to the id
+//! ```
+//!
+//! Alive means that the lock is held, never that a stored pid exists. A directory without config.json whose lock is free was left by a
+//! Client that was killed: nothing.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use super::config::Config;
+use super::state::{Event, Status};
+use crate::error::Advise;
+use crate::host::paths::{Paths, make_dirs};
+
+/// How a container is (`state.json`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    pub status: Status,
+    /// The payload's PID on the host while running.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<i32>,
+    /// When that process started, in clock ticks since boot: with the number, it names one process for good.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid_start: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exit_code: Option<u8>,
+    /// Why it could not start.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub finished_at: Option<String>,
+    /// Boot in which this was written (/proc/sys/kernel/random/boot_id).
+    pub boot_id: String,
+}
+
+impl State {
+    /// A container that was made and not started.
+    pub fn created(boot_id: &str) -> State {
+        State {
+            status: Status::Created,
+            pid: None,
+            pid_start: None,
+            exit_code: None,
+            error: None,
+            started_at: None,
+            finished_at: None,
+            boot_id: boot_id.into(),
+        }
+    }
+
+    /// The state after the payload was executed.
+    pub fn started(self, pid: i32) -> Result<State> {
+        let status = self.status.after(Event::Started)?;
+        Ok(State { status, pid: Some(pid), pid_start: start_time(pid), started_at: Some(now()), ..self })
+    }
+
+    /// The state after the end, with the exit code and, where it never started, the reason.
+    pub fn ended(self, exit_code: u8, error: Option<String>) -> Result<State> {
+        let status = self.status.after(Event::Ended)?;
+        Ok(State { status, pid: None, exit_code: Some(exit_code), error, finished_at: Some(now()), ..self })
+    }
+}
+
+/// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
+pub fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name, may hold anything, brackets and spaces too.
+    let after_name = stat.rsplit_once(')')?.1;
+    after_name.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The time as RFC 3339 in UTC.
+pub fn now() -> String {
+    humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string()
+}
+
+/// The identity of this boot.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
+}
+
+/// A record being made: its directory, its lock held.
+pub struct Draft {
+    pub directory: PathBuf,
+    pub lock: File,
+}
+
+/// Makes the directory of container `id`, owned by root of U (`owner`), and takes `name` for it.
+pub fn create(paths: &Paths, id: &str, name: &str, owner: (u32, u32)) -> Result<Draft> {
+    let directory = paths.containers().join(id);
+    let made = fs::create_dir(&directory).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            // The store's own directories let container root pass to what is its own, and nobody list them.
+            for dir in [paths.containers(), paths.names(), paths.volumes()] {
+                make_dirs(&dir, 0o711).and_then(|()| give(&dir, owner)).map_err(io::Error::other)?;
+            }
+            fs::create_dir(&directory)
+        }
+        _ => Err(error),
+    });
+    made.with_context(|| format!("cannot create {}", directory.display()))?;
+    let lock = File::create(directory.join("lock")).context("cannot create the container's lock")?;
+    lock.try_lock().context("cannot lock the container")?;
+    fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    give(&directory, owner)?;
+    if let Err(error) = take_name(paths, name, id) {
+        let _ = fs::remove_dir_all(&directory);
+        return Err(error);
+    }
+    Ok(Draft { directory, lock })
+}
+
+/// Gives what the caller made to root of U, where that is somebody else: the caller is root on the host.
+pub fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+    if uid == nix::unistd::geteuid().as_raw() {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, Some(uid), Some(gid))
+        .with_context(|| format!("cannot give {} to container root", path.display()))
+}
+
+fn take_name(paths: &Paths, name: &str, id: &str) -> Result<()> {
+    let link = paths.names().join(name);
+    match symlink(id, &link) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot take the name \"{name}\"")),
+    }
+    // Taken; by a container, or by one that was removed half-way. Only one may decide that at a time.
+    let names = File::open(paths.names()).context("cannot open the names")?;
+    names.lock().context("cannot lock the names")?;
+    let holder = fs::read_link(&link).unwrap_or_default();
+    if paths.containers().join(&holder).exists() {
+        let short: String = holder.to_string_lossy().chars().take(12).collect();
+        return Err(anyhow!("the name \"{name}\" is in use by container {short}"))
+            .hint(|| format!("rl rm {name}, or another --name"));
+    }
+    let _ = fs::remove_file(&link);
+    symlink(id, &link).with_context(|| format!("cannot take the name \"{name}\""))
+}
+
+/// Writes a file of the record: whole or not at all. By directory descriptor, since Monitor has no paths.
+pub fn write_json<T: Serialize>(directory: impl AsFd, file: &str, value: &T) -> Result<()> {
+    use nix::fcntl::{OFlag, openat, renameat};
+    use nix::sys::stat::Mode;
+    let temporary = format!("{file}.tmp");
+    let bytes = serde_json::to_vec(value)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+    let written = openat(&directory, temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
+        .map_err(io::Error::from)
+        .and_then(|fd| io::Write::write_all(&mut File::from(fd), &bytes));
+    written.with_context(|| format!("cannot write the container's {file}"))?;
+    renameat(&directory, temporary.as_str(), &directory, file).with_context(|| format!("cannot write the container's {file}"))
+}
+
+/// A record as it is found in the store.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub directory: PathBuf,
+    pub config: Config,
+    pub state: State,
+    /// Its lock is held: by Monitor, or by a Client that is still creating it.
+    pub alive: bool,
+}
+
+impl Record {
+    /// Reads one record; None where there is none, or only what a killed Client left.
+    pub fn load(directory: &Path) -> Result<Option<Record>> {
+        let read = |file: &str| match fs::read(directory.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).with_context(|| format!("cannot read {}", directory.join(file).display())),
+        };
+        // The lock first: what is read afterwards is at least as new.
+        let alive = is_locked(directory);
+        let (Some(config), Some(state)) = (read("config.json")?, read("state.json")?) else { return Ok(None) };
+        let broken = |file| format!("{} is damaged", directory.join(file).display());
+        let config: Config = serde_json::from_slice(&config).with_context(|| broken("config.json"))?;
+        let mut state: State = serde_json::from_slice(&state).with_context(|| broken("state.json"))?;
+        if !alive {
+            let event = if state.boot_id == boot_id() { Event::MonitorDied } else { Event::Rebooted };
+            let after = state.status.after(event)?;
+            if after != state.status {
+                state = State { status: after, pid: None, ..state };
+            }
+        }
+        Ok(Some(Record { directory: directory.to_path_buf(), config, state, alive }))
+    }
+
+    /// Twelve digits, as listings print it.
+    pub fn short_id(&self) -> &str {
+        self.config.id.get(..12).unwrap_or(&self.config.id)
+    }
+}
+
+/// Whether somebody holds the record's lock; nobody does where there is none.
+fn is_locked(directory: &Path) -> bool {
+    match File::open(directory.join("lock")) {
+        Ok(lock) => lock.try_lock_shared().is_err(),
+        Err(_) => false,
+    }
+}
+
+/// Every record, newest first. What killed processes left behind is put aside for [`remove`](super::remove) on the way.
+pub fn list(paths: &Paths) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let entries = match fs::read_dir(paths.containers()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(records),
+        other => other.with_context(|| format!("cannot read {}", paths.containers().display()))?,
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        match Record::load(&entry.path()) {
+            Ok(Some(record)) => records.push(record),
+            Ok(None) => {}
+            Err(error) => eprintln!("rl: skipping container {}: {error:#}", name.to_string_lossy()),
+        }
+    }
+    records.sort_by(|a, b| b.config.created.cmp(&a.config.created));
+    Ok(records)
+}
+
+/// Directories in `containers/` that are no record any more: being removed, or never finished, with nobody at work on them.
+pub fn leftovers(paths: &Paths) -> Vec<PathBuf> {
+    let entries = fs::read_dir(paths.containers()).into_iter().flatten().flatten();
+    let abandoned = |path: &Path| {
+        let removing = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".rm-"));
+        if is_locked(path) {
+            return false;
+        }
+        let dead_and_temporary = || Record::load(path).is_ok_and(|r| r.is_some_and(|r| r.config.auto_remove && !r.alive));
+        removing || !path.join("config.json").exists() || !path.join("state.json").exists() || dead_and_temporary()
+    };
+    entries.map(|entry| entry.path()).filter(|path| abandoned(path)).collect()
+}
+
+/// Finds a container by name, by id, or by the beginning of an id that only one has.
+pub fn find(paths: &Paths, wanted: &str) -> Result<Record> {
+    let unknown = || anyhow!("no such container: {wanted}");
+    if wanted.is_empty() || wanted.contains('/') || wanted.starts_with('.') {
+        return Err(unknown());
+    }
+    let id = match fs::read_link(paths.names().join(wanted)) {
+        Ok(id) => id,
+        Err(_) => PathBuf::from(by_prefix(paths, wanted)?),
+    };
+    Record::load(&paths.containers().join(id))?.ok_or_else(unknown).hint(|| "rl ps -a")
+}
+
+fn by_prefix(paths: &Paths, prefix: &str) -> Result<String> {
+    if paths.containers().join(prefix).is_dir() {
+        return Ok(prefix.to_string());
+    }
+    let names = fs::read_dir(paths.containers()).into_iter().flatten().flatten();
+    let mut found = names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|id| id.starts_with(prefix));
+    match (found.next(), found.next()) {
+        (Some(id), None) => Ok(id),
+        (Some(_), Some(_)) => bail!("more than one container's id begins with {prefix}"),
+        (None, _) => Err(anyhow!("no such container: {prefix}")).hint(|| "rl ps -a"),
+    }
+}
+
+/// Opens the record's directory, for work by descriptor.
+pub fn open_directory(directory: &Path) -> Result<OwnedFd> {
+    use nix::fcntl::{OFlag, open};
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(directory, flags, nix::sys::stat::Mode::empty()).with_context(|| format!("cannot open {}", directory.display()))
+}

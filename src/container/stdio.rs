@@ -1,0 +1,108 @@
+//! What the payload gets as stdin, stdout and stderr when it has no terminal (DESIGN.md, the last rule of "Processes").
+//!
+//! The caller's terminal is never handed on: through it a payload could read what is typed and change its settings. Nor is a directory
+//! (a way out), a socket, or any other device. A pipe or a file is, when the payload is container root, who owns it; for another
+//! user there is a pipe of ours that it can own, so that it can open `/dev/stdout`. Between our pipes and the caller's descriptors
+//! Client relays.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{SFlag, fstat};
+
+/// One stream as the payload will have it.
+#[derive(Debug)]
+pub enum Stream {
+    /// The container's /dev/null.
+    Null,
+    /// The caller's own descriptor.
+    Direct(OwnedFd),
+    /// The payload's end of a pipe of ours.
+    Pipe(OwnedFd),
+}
+
+/// The payload's ends, for Init.
+#[derive(Debug)]
+pub struct Streams {
+    pub stdin: Stream,
+    pub stdout: Stream,
+    pub stderr: Stream,
+}
+
+/// Our ends of the pipes, for Client to relay. Not blocking.
+#[derive(Debug, Default)]
+pub struct Ends {
+    pub stdin: Option<OwnedFd>,
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+/// Decides and makes the pipes. `owner`: the payload's user owns what the caller owns.
+pub fn prepare(interactive: bool, owner: bool) -> Result<(Streams, Ends)> {
+    let mut ends = Ends::default();
+    let stdin = match interactive {
+        false => Stream::Null,
+        true if owner && may_hand_on(std::io::stdin().as_fd()) => direct(std::io::stdin().as_fd())?,
+        true => {
+            let (read, write) = pipe()?;
+            ends.stdin = Some(unblocked(write)?);
+            Stream::Pipe(read)
+        }
+    };
+    let mut output = |fd: BorrowedFd| -> Result<(Stream, Option<OwnedFd>)> {
+        if owner && may_hand_on(fd) {
+            return Ok((direct(fd)?, None));
+        }
+        let (read, write) = pipe()?;
+        Ok((Stream::Pipe(write), Some(unblocked(read)?)))
+    };
+    let (stdout, stdout_end) = output(std::io::stdout().as_fd())?;
+    let (stderr, stderr_end) = output(std::io::stderr().as_fd())?;
+    ends.stdout = stdout_end;
+    ends.stderr = stderr_end;
+    Ok((Streams { stdin, stdout, stderr }, ends))
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC).context("cannot create a pipe")
+}
+
+fn direct(fd: BorrowedFd) -> Result<Stream> {
+    Ok(Stream::Direct(fd.try_clone_to_owned().context("cannot duplicate a standard stream")?))
+}
+
+/// Our end only: the payload's end is another file description and stays blocking.
+fn unblocked(fd: OwnedFd) -> Result<OwnedFd> {
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot unblock a pipe")?;
+    Ok(fd)
+}
+
+/// Pipes, regular files, and the two devices that are nothing.
+fn may_hand_on(fd: BorrowedFd) -> bool {
+    let Ok(stat) = fstat(fd) else { return false };
+    match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+        SFlag::S_IFIFO | SFlag::S_IFREG => true,
+        SFlag::S_IFCHR => [libc::makedev(1, 3), libc::makedev(1, 5)].contains(&stat.st_rdev),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn only_pipes_files_and_the_null_device_are_handed_on() {
+        let (read, write) = pipe().unwrap();
+        assert!(may_hand_on(read.as_fd()) && may_hand_on(write.as_fd()));
+        assert!(may_hand_on(File::open("/dev/null").unwrap().as_fd()));
+        assert!(may_hand_on(File::open("/proc/self/exe").unwrap().as_fd()));
+        assert!(!may_hand_on(File::open("/").unwrap().as_fd()));
+        assert!(!may_hand_on(File::open("/dev/urandom").unwrap().as_fd()));
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        assert!(!may_hand_on(terminal.slave.as_fd()));
+        assert!(!may_hand_on(std::os::unix::net::UnixStream::pair().unwrap().0.as_fd()));
+    }
+}

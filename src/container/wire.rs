@@ -1,0 +1,106 @@
+//! Every message between the processes of a container, in the order in which they are sent. Two conversations:
+//!
+//! ```text
+//! Client                      Monitor                     Init
+//!   |--- (fork, inherits all) -->|                          |
+//!   |                            |--- (clone3) ------------>|
+//!   |                            |--- MonitorMapped ------->|  its id map is written
+//!   |                            |<-- InitRootReady --------|  with the console's master where there is one
+//!   |                            |<-- InitFailed | errno ---|  or why not; EOF after InitRootReady: executed
+//!   |<-- MonitorStarted ---------|                          |
+//!   |--- ClientSignal … ------------------------------------>|
+//!   |<-- MonitorEnded -----------|
+//! ```
+//!
+//! SEQPACKET: a message is whole, and EOF means that the other side has died. Variants are sender + milestone. In test builds each
+//! milestone is a place where the process can be made to die ([`milestone`]).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::sys::sock;
+
+/// Longest message: a failure with its hint.
+const LONGEST: usize = 64 << 10;
+
+/// Client to Monitor. EOF: the Client is gone; the container lives on.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromClient {
+    /// Pass a signal on to the payload.
+    ClientSignal(i32),
+    /// Nobody reads the payload's output any more: let it know by EPIPE.
+    ClientOutputBroken,
+}
+
+/// Monitor to Client.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromMonitor {
+    /// The payload runs. The console's master comes along where there is one.
+    MonitorStarted,
+    /// It does not, and this is why.
+    MonitorFailed(Failure),
+    /// It has ended.
+    MonitorEnded { exit_code: u8 },
+}
+
+/// Monitor to Init.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToInit {
+    /// The maps of Init's user namespace are written: it may create files.
+    MonitorMapped,
+}
+
+/// Init to Monitor. EOF after `InitRootReady`: the payload was executed.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromInit {
+    /// The root is complete; what remains is to become the payload. Carries the console's master where there is one.
+    InitRootReady,
+    InitFailed(Failure),
+    /// execve failed with this errno: four bytes, sent by the trampoline, which knows no JSON.
+    InitNotExecuted(i32),
+}
+
+/// Sends one message.
+pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd]) -> Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    sock::send(socket.as_fd(), &bytes[..bytes.len().min(LONGEST)], fds).context("cannot reach the other process")
+}
+
+/// Receives one message and the descriptors with it; None at EOF.
+pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>> {
+    let Some((bytes, fds)) = receive_bytes(socket)? else { return Ok(None) };
+    Ok(Some((serde_json::from_slice(&bytes).context("cannot understand the other process")?, fds)))
+}
+
+/// The same for Init's side, where the trampoline may be the one who speaks.
+pub fn receive_from_init(socket: impl AsFd) -> Result<Option<(FromInit, Vec<OwnedFd>)>> {
+    let Some((bytes, fds)) = receive_bytes(socket)? else { return Ok(None) };
+    let message = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(errno) => FromInit::InitNotExecuted(i32::from_ne_bytes(errno)),
+        Err(_) => serde_json::from_slice(&bytes).context("cannot understand Init")?,
+    };
+    Ok(Some((message, fds)))
+}
+
+fn receive_bytes(socket: impl AsFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+    let mut buffer = vec![0u8; LONGEST];
+    let (length, fds) = sock::receive(socket.as_fd(), &mut buffer).context("cannot hear the other process")?;
+    buffer.truncate(length);
+    Ok((length > 0).then_some((buffer, fds)))
+}
+
+/// A point that a life has reached. In test builds the process dies here when `RL_FAILPOINT` names it.
+#[cfg(feature = "failpoints")]
+pub fn milestone(name: &str) {
+    if std::env::var("RL_FAILPOINT").as_deref() == Ok(name) {
+        let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// A point that a life has reached.
+#[cfg(not(feature = "failpoints"))]
+pub fn milestone(_name: &str) {}

@@ -1,0 +1,70 @@
+//! Images: from a name to a configuration and unpacked layers.
+//!
+//! ```text
+//! source.rs    what the user wrote
+//! layout.rs    index → manifest → configuration, verified          platform.rs  the one for this host
+//! archive.rs   archives → blobs in the store, once
+//! stream.rs    a blob, hashed and inflated                         tar/         its entries
+//! unpack/      layers → directories, by a Worker                   path.rs      names in them
+//! store.rs     all of it on disk                                   limits.rs    how much is too much
+//! ```
+
+mod archive;
+mod layout;
+mod limits;
+mod path;
+mod platform;
+mod source;
+mod store;
+mod stream;
+mod tar;
+mod unpack;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+pub use self::source::Source;
+pub use self::store::Store;
+use crate::oci::digest::Digest;
+use crate::oci::image::{Descriptor, ImageConfig};
+
+/// An image that is at hand: its documents read and verified, its layers perhaps not unpacked yet.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// As the user wrote it.
+    pub name: String,
+    pub manifest: Digest,
+    /// The digest of the configuration, which Docker calls the image's id.
+    pub id: Digest,
+    pub config: ImageConfig,
+    /// Bottom first.
+    pub layers: Vec<Layer>,
+}
+
+/// One layer of an image.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// The digest of the uncompressed archive.
+    pub diff_id: Digest,
+    /// What names this layer on top of exactly those below it (config.md, "Layer ChainID").
+    pub chain_id: Digest,
+    pub descriptor: Descriptor,
+    blob: PathBuf,
+}
+
+/// Reads an image's documents. Archives are taken into the store the first time.
+pub fn open(store: &Store, source: &Source) -> Result<Image> {
+    let name = source.to_string();
+    let image = match source {
+        Source::Oci { dir, tag } => {
+            layout::read_index(dir).and_then(|index| layout::resolve(&name, &layout::Blobs(dir), &index, tag.as_deref()))
+        }
+        Source::OciArchive { file, tag } => archive::open(store, &name, file, archive::Format::Oci, tag.as_deref()),
+        Source::DockerArchive { file, reference } => {
+            archive::open(store, &name, file, archive::Format::Docker, reference.as_deref())
+        }
+        Source::Rootfs(dir) => bail!("{} is a directory, not an image", dir.display()),
+    };
+    image.with_context(|| format!("cannot open image {name:?}"))
+}

@@ -1,0 +1,379 @@
+//! What images are on disk (DESIGN.md, "Disk"). Together with `oci-layout`, the blobs are an image layout (image-layout.md).
+//!
+//! ```text
+//! oci-layout                          marks the layout
+//! blobs/<algorithm>/<hex>             whole and verified, or not there
+//! imports/<hex>.json                  which blobs came out of an archive, by the hash of its path (archive.rs)
+//! layers/<map-id>/<chain-id>/root/    a layer unpacked for that id map, whole or not there
+//! layers/<map-id>/<chain-id>.tmp/     ... on its way; whoever unpacks it holds its flock
+//! tmp/<pid>-<n>/                      blobs on their way; as above
+//! ```
+//!
+//! Something temporary whose flock is free was left by a killed process and is removed by the next one that comes by. The
+//! directory of a layer lies in one of its own, since the layer's root may belong to another id and forbid us everything, a
+//! rename among it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::oci::digest::Digest;
+use crate::sys::fs::sync_fs;
+
+const TEMPORARY: &str = "tmp";
+
+/// The store at one place. Nothing is created before it is needed.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    pub fn new(root: impl Into<PathBuf>) -> Store {
+        Store { root: root.into() }
+    }
+
+    /// The directory that has `blobs/`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the archive with this key is remembered.
+    pub fn import_record(&self, key: &Digest) -> PathBuf {
+        self.root.join("imports").join(format!("{}.json", key.hex()))
+    }
+
+    fn layers(&self, map_id: &str) -> PathBuf {
+        self.root.join("layers").join(map_id)
+    }
+
+    fn layer(&self, map_id: &str, chain_id: &Digest) -> PathBuf {
+        self.layers(map_id).join(chain_id.hex())
+    }
+
+    /// The unpacked files of a layer.
+    pub fn layer_root(&self, map_id: &str, chain_id: &Digest) -> PathBuf {
+        self.layer(map_id, chain_id).join("root")
+    }
+
+    pub fn has_layer(&self, map_id: &str, chain_id: &Digest) -> bool {
+        self.layer(map_id, chain_id).exists()
+    }
+
+    /// Makes the directories that everything else needs.
+    fn make(&self) -> Result<()> {
+        if self.root.join("oci-layout").exists() {
+            return Ok(());
+        }
+        make_directory(&self.root, top_mode())?;
+        replace_file(&self.root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)
+    }
+
+    /// Takes the right to unpack a layer, waiting for whoever has it. None: it is there by now.
+    pub fn claim_layer(&self, map_id: &str, chain_id: &Digest, owner: (u32, u32)) -> Result<Option<Claim>> {
+        self.make()?;
+        let layers = self.layers(map_id);
+        make_directory(&self.root.join("layers"), top_mode())?;
+        make_directory(&layers, 0o700)?;
+        let target = self.layer(map_id, chain_id);
+        let temporary = layers.join(format!("{}.{TEMPORARY}", chain_id.hex()));
+        open_to(&layers, owner)?;
+        while !target.exists() {
+            make_directory(&temporary, 0o700)?;
+            let Some(lock) = lock(&temporary, FlockArg::LockExclusive)? else { continue };
+            let claim = Claim { lock, temporary: temporary.clone(), target: target.clone() };
+            if target.exists() {
+                // Unpacked by another process between the two looks; what is locked here is new and empty.
+                let _ = fs::remove_dir(&temporary);
+                break;
+            }
+            open_to(&temporary, owner)?;
+            return Ok(Some(claim));
+        }
+        Ok(None)
+    }
+
+    /// Layers of this map that a killed process left half-made.
+    pub fn abandoned_layers(&self, map_id: &str) -> Result<Vec<Claim>> {
+        let mut abandoned = Vec::new();
+        let Some(entries) = present(fs::read_dir(self.layers(map_id)))? else { return Ok(abandoned) };
+        for entry in entries {
+            let temporary = entry?.path();
+            if temporary.extension().is_none_or(|extension| extension != TEMPORARY) {
+                continue;
+            }
+            if let Some(lock) = lock(&temporary, FlockArg::LockExclusiveNonblock)? {
+                let target = temporary.with_extension("");
+                abandoned.push(Claim { lock, temporary, target });
+            }
+        }
+        Ok(abandoned)
+    }
+
+    /// A private directory on the store's file system, gone when dropped. Clears what killed processes left.
+    pub fn scratch(&self) -> Result<Scratch> {
+        self.make()?;
+        let parent = self.root.join("tmp");
+        make_directory(&parent, 0o700)?;
+        for entry in fs::read_dir(&parent).with_context(|| format!("cannot read {}", parent.display()))? {
+            let left = entry?.path();
+            if let Some(lock) = lock(&left, FlockArg::LockExclusiveNonblock)? {
+                fs::remove_dir_all(&left).with_context(|| format!("cannot remove {}", left.display()))?;
+                drop(lock);
+            }
+        }
+        for n in 0.. {
+            let path = parent.join(format!("{}-{n}", std::process::id()));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                other => other.with_context(|| format!("cannot create {}", path.display()))?,
+            }
+            // None: another process took the moment before the lock for a death, and has removed it.
+            if let Some(lock) = lock(&path, FlockArg::LockExclusiveNonblock)? {
+                return Ok(Scratch { path, _lock: lock });
+            }
+        }
+        bail!("no name is free in {}", parent.display())
+    }
+
+    /// Makes a verified file of a [`Scratch`] a blob: on disk before it is visible.
+    pub fn adopt_blob(&self, file: &Path, digest: &Digest) -> Result<()> {
+        let directory = self.root.join("blobs").join(digest.algorithm().name());
+        make_directory(&self.root.join("blobs"), 0o700)?;
+        make_directory(&directory, 0o700)?;
+        let blob = directory.join(digest.hex());
+        let adopt = || {
+            File::open(file)?.sync_all()?;
+            fs::rename(file, &blob)?;
+            File::open(&directory)?.sync_all()
+        };
+        adopt().with_context(|| format!("cannot store {}", blob.display()))
+    }
+
+    /// Writes a small file below the store, whole or not at all.
+    pub fn write_record(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.make()?;
+        if let Some(parent) = path.parent() {
+            make_directory(parent, 0o700)?;
+        }
+        replace_file(path, bytes)
+    }
+}
+
+/// A layer that only this process unpacks. When dropped before [`Claim::commit`] it is left as a killed process would leave it.
+pub struct Claim {
+    lock: Flock<File>,
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl Claim {
+    fn root(&self) -> PathBuf {
+        self.temporary.join("root")
+    }
+
+    /// What an earlier owner left, to be emptied by somebody who may; None where there is nothing.
+    pub fn leftover(&self) -> Result<Option<OwnedFd>> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let opened = File::options().read(true).custom_flags(flags).open(self.root());
+        Ok(present(opened).with_context(|| format!("cannot open {}", self.root().display()))?.map(OwnedFd::from))
+    }
+
+    /// Removes the temporary directory; what was in its root has been cleared.
+    pub fn discard(self) -> Result<()> {
+        present(fs::remove_dir(self.root())).with_context(|| format!("cannot remove {}", self.root().display()))?;
+        fs::remove_dir(&self.temporary).with_context(|| format!("cannot remove {}", self.temporary.display()))
+    }
+
+    /// The empty directory to unpack into, belonging to `owner`: root of the layer's id map.
+    pub fn create_root(&self, (uid, gid): (u32, u32)) -> Result<OwnedFd> {
+        let root = self.root();
+        let make = || {
+            DirBuilder::new().mode(0o700).create(&root)?;
+            let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(&root)?;
+            if uid != nix::unistd::geteuid().as_raw() {
+                std::os::unix::fs::fchown(&directory, Some(uid), Some(gid))?;
+            }
+            Ok(directory.into())
+        };
+        make().map_err(|error: io::Error| anyhow!(error)).with_context(|| format!("cannot create {}", root.display()))
+    }
+
+    /// Makes the layer visible: everything on disk first, then the name, then the name on disk.
+    pub fn commit(self) -> Result<()> {
+        let commit = || {
+            sync_fs(self.lock.as_fd())?;
+            fs::rename(&self.temporary, &self.target)?;
+            self.target.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+        };
+        commit().with_context(|| format!("cannot store {}", self.target.display()))
+    }
+}
+
+/// See [`Store::scratch`].
+pub struct Scratch {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Scratch {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is cleared by the next one.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Root's store lies below directories that others may enter, for container root is another id there; everybody else's is private.
+fn top_mode() -> u32 {
+    if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 }
+}
+
+/// Lets the group of container root, when that is another id than the caller, pass through.
+fn open_to(directory: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+    if uid == nix::unistd::geteuid().as_raw()
+        || fs::metadata(directory).is_ok_and(|m| m.gid() == gid && m.mode() & 0o777 == 0o710)
+    {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(directory, None, Some(gid))
+        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o710)))
+        .with_context(|| format!("cannot open {} to container root", directory.display()))
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    match DirBuilder::new().recursive(true).mode(mode).create(path) {
+        Err(_) if path.is_dir() => Ok(()),
+        other => other.with_context(|| format!("cannot create {}", path.display())),
+    }
+}
+
+/// Locks a directory. None: it is locked by another process, or not what the name leads to any more.
+fn lock(path: &Path, how: FlockArg) -> Result<Option<Flock<File>>> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    let Some(directory) = present(opened).with_context(|| format!("cannot open {}", path.display()))? else { return Ok(None) };
+    let inode = directory.metadata()?.ino();
+    match Flock::lock(directory, how) {
+        Ok(lock) => Ok(fs::symlink_metadata(path).is_ok_and(|now| now.ino() == inode).then_some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    // Named by process, for two may write the same one at once.
+    let temporary = path.with_extension(format!("{TEMPORARY}{}", std::process::id()));
+    let replace = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    };
+    replace()
+        .inspect_err(|_: &io::Error| drop(fs::remove_file(&temporary)))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// None for what does not exist.
+fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("deep/store"));
+        (directory, store)
+    }
+
+    fn me() -> (u32, u32) {
+        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+    }
+
+    #[test]
+    fn a_layer_is_there_only_once_it_is_committed() {
+        let (_directory, store) = store();
+        let chain = Digest::of(b"layer");
+        let claim = store.claim_layer("map", &chain, me()).unwrap().unwrap();
+        assert!(claim.leftover().unwrap().is_none());
+        claim.create_root(me()).unwrap();
+        assert!(!store.has_layer("map", &chain));
+        claim.commit().unwrap();
+        assert!(store.has_layer("map", &chain) && store.layer_root("map", &chain).is_dir());
+        assert!(!store.has_layer("other", &chain));
+        assert!(store.claim_layer("map", &chain, me()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_found_and_what_is_in_use_is_not() {
+        let (_directory, store) = store();
+        assert!(store.abandoned_layers("map").unwrap().is_empty());
+        let (dead, alive) = (Digest::of(b"dead"), Digest::of(b"alive"));
+        let left = store.claim_layer("map", &dead, me()).unwrap().unwrap();
+        left.create_root(me()).unwrap();
+        drop(left);
+        let kept = store.claim_layer("map", &alive, me()).unwrap().unwrap();
+        let abandoned = store.abandoned_layers("map").unwrap();
+        assert_eq!(abandoned.len(), 1);
+        for claim in abandoned {
+            assert!(claim.leftover().unwrap().is_some());
+            claim.discard().unwrap();
+        }
+        kept.create_root(me()).unwrap();
+        kept.commit().unwrap();
+        assert!(store.has_layer("map", &alive) && !store.has_layer("map", &dead));
+        assert!(store.abandoned_layers("map").unwrap().is_empty());
+    }
+
+    #[test]
+    fn two_that_want_one_layer_wait_for_each_other() {
+        let (_directory, store) = store();
+        let chain = Digest::of(b"layer");
+        let first = store.claim_layer("map", &chain, me()).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| store.claim_layer("map", &chain, me()).unwrap().is_none());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(!second.is_finished());
+            first.create_root(me()).unwrap();
+            first.commit().unwrap();
+            assert!(second.join().unwrap());
+        });
+        assert!(store.abandoned_layers("map").unwrap().is_empty());
+    }
+
+    #[test]
+    fn scratch_goes_with_its_owner_or_with_the_next_one() {
+        let (_directory, store) = store();
+        let scratch = store.scratch().unwrap();
+        let file = scratch.path().join("x");
+        fs::write(&file, "hello").unwrap();
+        store.adopt_blob(&file, &Digest::of(b"hello")).unwrap();
+        assert_eq!(fs::read(store.root().join("blobs/sha256").join(Digest::of(b"hello").hex())).unwrap(), b"hello");
+        let left = store.root().join("tmp/1-0");
+        fs::create_dir(&left).unwrap();
+        let other = store.scratch().unwrap();
+        assert!(!left.exists() && scratch.path().exists());
+        drop((scratch, other));
+        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,158 @@
+//! Owner, mode, times and extended attributes of what is unpacked, by descriptor.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchown, fchownat};
+
+use super::ledger::Attributes;
+use super::tree::c_string;
+use crate::error::Advise;
+use crate::sys::xattr;
+
+/// An opaque directory hides what lower layers have in it (overlayfs.rst, "whiteouts and opaque directories"; `userxattr`).
+pub const OPAQUE: &std::ffi::CStr = c"user.overlay.opaque";
+/// What a placeholder stands for: `c 1:3`.
+pub const DEVICE: &std::ffi::CStr = c"user.rl.device";
+
+/// Sets attributes as far as the id map and the file system go, and remembers what had to be left out.
+pub struct Setter {
+    /// Only one id exists here, so everything belongs to it.
+    one_uid: bool,
+    one_gid: bool,
+    left_out: BTreeSet<&'static str>,
+}
+
+impl Setter {
+    /// For the user namespace of this process; needs /proc.
+    pub fn here() -> Setter {
+        Setter { one_uid: one_id("/proc/self/uid_map"), one_gid: one_id("/proc/self/gid_map"), left_out: BTreeSet::new() }
+    }
+
+    /// What was left out, in sentences.
+    pub fn warnings(self) -> Vec<String> {
+        self.left_out.into_iter().map(str::to_string).collect()
+    }
+
+    /// A file, directory or fifo. Owner before mode, since a change of owner clears the setuid bits and file capabilities (chown(2));
+    /// time last.
+    pub fn set(&mut self, fd: BorrowedFd, wanted: &Attributes, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        let (uid, gid) = self.owner(wanted);
+        mapped(fchown(fd, uid, gid), wanted).context("cannot set its owner")?;
+        fchmod(fd, Mode::from_bits_truncate(wanted.mode)).context("cannot set its mode")?;
+        self.set_xattrs(fd, xattrs)?;
+        if let Some(mtime) = wanted.mtime {
+            let time = time(mtime);
+            futimens(fd, &time, &time).context("cannot set its time")?;
+        }
+        Ok(())
+    }
+
+    /// A symlink, which has no descriptor that would do and no mode.
+    pub fn set_symlink(&mut self, parent: BorrowedFd, name: &[u8], wanted: &Attributes) -> Result<()> {
+        let (uid, gid) = self.owner(wanted);
+        let name = c_string(name);
+        let owned = fchownat(parent, name.as_c_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW);
+        mapped(owned, wanted).context("cannot set its owner")?;
+        if let Some(mtime) = wanted.mtime {
+            let time = time(mtime);
+            utimensat(parent, name.as_c_str(), &time, &time, UtimensatFlags::NoFollowSymlink).context("cannot set its time")?;
+        }
+        Ok(())
+    }
+
+    fn owner(&mut self, wanted: &Attributes) -> (Option<Uid>, Option<Gid>) {
+        if (self.one_uid && wanted.uid != 0) || (self.one_gid && wanted.gid != 0) {
+            self.left_out.insert("files of other users belong to root: only one id is mapped");
+        }
+        ((!self.one_uid).then(|| Uid::from_raw(wanted.uid)), (!self.one_gid).then(|| Gid::from_raw(wanted.gid)))
+    }
+
+    /// Sets those extended attributes that an image may bring.
+    pub fn set_xattrs(&mut self, fd: BorrowedFd, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        for (name, value) in xattrs.iter().filter(|(name, _)| may_come_from_image(name)) {
+            match xattr::set(fd, &c_string(name), value) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    self.left_out.insert("extended attributes are lost: the store's file system has none");
+                }
+                other => other.with_context(|| format!("cannot set its attribute {}", super::shown(name)))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Hides what lower layers have in this directory.
+    pub fn make_opaque(&mut self, directory: impl AsFd) -> Result<()> {
+        xattr::set(directory.as_fd(), OPAQUE, b"y")
+            .context("cannot make the directory opaque")
+            .hint(|| "put the store on a file system with user extended attributes (--root DIR)")
+    }
+}
+
+/// File capabilities and the user's own. Not the kernel's (system), the host's policy (security), what only host root may set
+/// (trusted), nor what overlayfs and we give a meaning: an image could make whiteouts and redirects of it.
+fn may_come_from_image(name: &[u8]) -> bool {
+    name == b"security.capability"
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && !name.starts_with(b"user.rl."))
+}
+
+fn time((seconds, nanoseconds): (i64, u32)) -> TimeSpec {
+    TimeSpec::new(seconds, nanoseconds.into())
+}
+
+/// EINVAL is how the kernel says that an id does not exist in this user namespace (chown(2)).
+fn mapped(owned: nix::Result<()>, wanted: &Attributes) -> Result<()> {
+    if owned != Err(Errno::EINVAL) {
+        return Ok(owned?);
+    }
+    Err(anyhow!("the container has no uid {} or no gid {}", wanted.uid, wanted.gid)).hint(|| {
+        "take an image with smaller ids, or give yourself more: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST \"$USER\""
+    })
+}
+
+/// Whether a map of user_namespaces(7) has a single id.
+fn one_id(map: &str) -> bool {
+    let text = std::fs::read_to_string(map).unwrap_or_default();
+    let sizes = text.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    sizes.sum::<u64>() == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::PLAIN;
+    use super::*;
+    use crate::error::Failure;
+
+    #[test]
+    fn an_image_brings_capabilities_and_user_attributes_and_no_others() {
+        for good in ["security.capability", "user.x", "user.overlayed"] {
+            assert!(may_come_from_image(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "user.overlay.opaque",
+            "user.overlay.redirect",
+            "user.rl.device",
+            "trusted.overlay.opaque",
+            "security.selinux",
+            "system.posix_acl_access",
+            "security.ima",
+            "",
+        ] {
+            assert!(!may_come_from_image(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_not_mapped_names_the_cure() {
+        let wanted = Attributes { uid: 70000, ..PLAIN };
+        let failure = |errno| Failure::from(&mapped(Err(errno), &wanted).unwrap_err());
+        assert!(failure(Errno::EINVAL).message.contains("no uid 70000"));
+        assert!(failure(Errno::EINVAL).hint.unwrap().contains("--add-subuids"));
+        assert!(failure(Errno::EPERM).hint.is_none());
+    }
+}

@@ -1,0 +1,38 @@
+//! Roll-call: every kind of process that `rl` becomes, its title in `ps` and how its messages are signed.
+
+/// What this process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Maps the user's ids for U and is gone; `userns/shared.rs`.
+    Mapper,
+    /// Short work with the ids of U: unpack, remove; `userns/spawn.rs`.
+    Worker,
+    /// Outlives the Client, holds the container; `container/monitor.rs`.
+    Monitor,
+    /// Becomes the payload; `container/init.rs`.
+    Init,
+    /// PID 1 under `--init`: forwards signals and reaps; `container/init.rs`.
+    Reaper,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Role::Mapper => "mapper",
+            Role::Worker => "worker",
+            Role::Monitor => "monitor",
+            Role::Init => "init",
+            Role::Reaper => "reaper",
+        }
+    }
+
+    /// The title in `ps`: `rl[web]: monitor`.
+    pub fn title(self, object: &str) -> String {
+        format!("rl[{object}]: {}", self.word())
+    }
+
+    /// The thread name (at most 15 bytes, prctl(2) PR_SET_NAME): `rl:monitor`.
+    pub fn comm(self) -> String {
+        format!("rl:{}", self.word())
+    }
+}

@@ -1,0 +1,388 @@
+//! Applies a plan in Init's mount namespace: one loop over the steps, everything by descriptor (THREATS.md, "the one design rule").
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, SFlag, fchmod, mkdirat};
+
+use super::dev::{self, Dev, Wanted};
+use super::plan::MountStep;
+use super::{fill, inroot};
+use crate::error::Advise;
+use crate::host::facts;
+use crate::sys::fs::{CWD, fs_magic, open_beneath, open_in_root, proc_path};
+use crate::sys::mount::{self, FsContext, attr};
+
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const SYSFS_MAGIC: i64 = 0x6265_6572;
+const KERNEL_FS: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
+/// The finished root, attached but not yet entered.
+pub struct Rootfs {
+    pub root: OwnedFd,
+    pub dev: Dev,
+}
+
+/// State between the steps: mounts that later steps need by descriptor.
+struct Builder {
+    /// The container's directory on the host, where the root is attached.
+    directory: OwnedFd,
+    /// What holds `upper/` and `work/`: that directory, or a tmpfs.
+    state: OwnedFd,
+    root: Option<OwnedFd>,
+    proc: Option<OwnedFd>,
+    sys: Option<OwnedFd>,
+    dev: Option<Dev>,
+    /// An empty read-only directory to hide directories with, made once and cloned.
+    empty: Option<OwnedFd>,
+}
+
+/// Executes `steps`; `directory` is the container's own on the host.
+pub fn apply(steps: &[MountStep], directory: &Path) -> Result<Rootfs> {
+    let open = || nix::fcntl::open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    let directory = open().with_context(|| format!("cannot enter {}", directory.display()))?;
+    let state = directory.try_clone()?;
+    let mut builder = Builder { directory, state, root: None, proc: None, sys: None, dev: None, empty: None };
+    for step in steps {
+        builder.step(step)?;
+    }
+    match (builder.root, builder.dev) {
+        (Some(root), Some(dev)) => Ok(Rootfs { root, dev }),
+        _ => bail!("the plan has no root"),
+    }
+}
+
+impl Builder {
+    fn step(&mut self, step: &MountStep) -> Result<()> {
+        match step {
+            MountStep::UpperOnTmpfs => {
+                self.state = tmpfs(&[("mode", "755")], 0).context("cannot mount a tmpfs for the container's changes")?;
+                // overlayfs wants its upper directory in a mount of this namespace.
+                Ok(mount::attach(self.state.as_fd(), self.directory.as_fd())?)
+            }
+            MountStep::Overlay { at, lowers, upper, mode, volatile, optional } => {
+                let result = self.overlay(at, lowers, upper, *mode, *volatile);
+                if *optional { Ok(()) } else { result.with_context(|| format!("cannot mount {} as an overlay", at.display())) }
+            }
+            MountStep::Skeleton => {
+                let root = tmpfs(&[("mode", "755")], 0).context("cannot mount the root")?;
+                self.attach_root(root)
+            }
+            MountStep::Directory { at, mode } => self.skeleton_directory(at, *mode),
+            MountStep::Symlink { at, target } => self.skeleton_symlink(at, target),
+            MountStep::File { at, source } => self.host_file(at, source),
+            MountStep::Proc { fresh } => self.proc(*fresh).context("cannot mount /proc"),
+            MountStep::Sys { fresh } => self.sys(*fresh).context("cannot mount /sys"),
+            MountStep::Cgroup { fresh } => self.cgroup(*fresh).context("cannot mount /sys/fs/cgroup"),
+            MountStep::Dev { devices, tty_group, shm_size, fresh_mqueue } => {
+                let target = self.plain_directory("dev")?;
+                let wanted = Wanted { devices, tty_group: *tty_group, shm_size: *shm_size, fresh_mqueue: *fresh_mqueue };
+                self.dev = Some(dev::setup(target.as_fd(), &wanted)?);
+                Ok(())
+            }
+            MountStep::Etc { files } => self.etc(files).context("cannot set up /etc"),
+            MountStep::Bind { at, source, recursive, attrs, propagation, fill } => self
+                .bind(at, source, *recursive, *attrs, *propagation, *fill)
+                .with_context(|| format!("cannot mount {} on {}", source.display(), at.display())),
+            MountStep::Tmpfs { at, options, attrs } => {
+                let options: Vec<(&str, &str)> = options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+                let mounted = tmpfs(&options, *attrs).and_then(|tmpfs| self.attach_in_root(tmpfs, at));
+                mounted.with_context(|| format!("cannot mount a tmpfs on {}", at.display()))
+            }
+            MountStep::ReadOnly { at } => self.read_only(at).with_context(|| format!("cannot make {at} read-only")),
+            MountStep::Mask { at } => self.mask(at).with_context(|| format!("cannot hide {at}")),
+            MountStep::RootReadOnly => Ok(mount::set_attr(self.root()?, attr::RDONLY, 0, false)?),
+        }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>> {
+        self.root.as_ref().map(|root| root.as_fd()).context("the plan mounts before there is a root")
+    }
+
+    /// The root shows where the container's directory was; from here on it is only known by descriptor.
+    fn attach_root(&mut self, root: OwnedFd) -> Result<()> {
+        mount::attach(root.as_fd(), self.directory.as_fd()).context("cannot attach the root")?;
+        self.root = Some(root);
+        Ok(())
+    }
+
+    fn overlay(&mut self, at: &Path, lowers: &[PathBuf], name: &str, mode: u32, volatile: bool) -> Result<()> {
+        let upper = self.state_directory("upper", name, mode)?;
+        let work = self.state_directory("work", name, 0o700)?;
+        let lowers = lowers.iter().map(|lower| open_path(lower)).collect::<Result<Vec<_>>>()?;
+        let is_root = at == Path::new("/");
+        if facts::kernel() < (6, 5) {
+            let target = if is_root { self.directory.try_clone()? } else { inroot::directory(self.root()?, at)? };
+            overlay_by_string(&lowers, upper.as_fd(), work.as_fd(), volatile, target.as_fd())?;
+            if is_root {
+                // The mount lies over the directory: only a fresh walk arrives on top of it.
+                let root = open_path(Path::new(&std::fs::read_link(proc_path(self.directory.as_fd()).to_str()?)?))?;
+                self.root = Some(root);
+            }
+            return Ok(());
+        }
+        let overlay = overlay(&lowers, upper.as_fd(), work.as_fd(), volatile)?;
+        if is_root { self.attach_root(overlay) } else { self.attach_in_root(overlay, at) }
+    }
+
+    fn state_directory(&self, kind: &str, name: &str, mode: u32) -> Result<OwnedFd> {
+        let kind = c(kind);
+        let name = c(name);
+        make_directory(self.state.as_fd(), &kind, 0o755)?;
+        let parent = open_beneath(self.state.as_fd(), &kind, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        make_directory(parent.as_fd(), &name, mode)?;
+        Ok(open_beneath(parent.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?)
+    }
+
+    fn skeleton_directory(&self, at: &Path, mode: u32) -> Result<()> {
+        let (parent, name) = self.parent_of(at)?;
+        make_directory(parent.as_fd(), &name, mode).with_context(|| format!("cannot create {}", at.display()))
+    }
+
+    fn skeleton_symlink(&self, at: &Path, target: &Path) -> Result<()> {
+        let (parent, name) = self.parent_of(at)?;
+        nix::unistd::symlinkat(target, &parent, name.as_c_str()).with_context(|| format!("cannot create {}", at.display()))
+    }
+
+    fn parent_of(&self, at: &Path) -> Result<(OwnedFd, CString)> {
+        let parent = inroot::directory(self.root()?, at.parent().unwrap_or(Path::new("/")))?;
+        let name = inroot::c_path(Path::new(at.file_name().context("a path without a name")?))?;
+        Ok((parent, name))
+    }
+
+    /// One file beside directories that are mounts. Unreadable ones are left out, as an empty place.
+    fn host_file(&self, at: &Path, source: &Path) -> Result<()> {
+        let target = inroot::file(self.root()?, at)?;
+        let Ok(tree) = mount::clone_tree(CWD, &inroot::c_path(source)?, false) else { return Ok(()) };
+        if inroot::file_type(tree.as_fd())? != SFlag::S_IFREG {
+            return Ok(());
+        }
+        mount::set_attr(tree.as_fd(), attr::RDONLY | attr::NODEV, mount::propagation::PRIVATE, false)?;
+        mount::attach(tree.as_fd(), target.as_fd()).with_context(|| format!("cannot show {}", source.display()))
+    }
+
+    /// `/proc`, `/sys` or `/dev` of the image: a real directory, or we would mount wherever a symlink points (CVE-2023-27561).
+    fn plain_directory(&self, name: &str) -> Result<OwnedFd> {
+        let root = self.root()?;
+        let name = c(name);
+        make_directory(root, &name, 0o755)?;
+        open_beneath(root, &name, libc::O_PATH | libc::O_DIRECTORY, 0)
+            .with_context(|| format!("/{} of the image is not a directory", name.to_string_lossy()))
+    }
+
+    fn proc(&mut self, fresh: bool) -> Result<()> {
+        let target = self.plain_directory("proc")?;
+        let tree = if fresh {
+            FsContext::open(c"proc").and_then(|context| context.mount(KERNEL_FS)).hint(
+                || "this host shows only a part of its /proc (rl runs inside a container?): rl run --pid host shares it instead",
+            )?
+        } else {
+            private_clone(c"/proc", 0)?
+        };
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        self.proc = Some(tree);
+        Ok(())
+    }
+
+    fn sys(&mut self, fresh: bool) -> Result<()> {
+        let target = self.plain_directory("sys")?;
+        let attrs = KERNEL_FS | attr::RDONLY;
+        let tree = match fresh {
+            true => FsContext::open(c"sysfs").and_then(|context| context.mount(attrs)),
+            false => Err(io::Error::from_raw_os_error(libc::EPERM)),
+        };
+        // Inside another container only a part of /sys may be visible; then that part it is.
+        let tree = match tree {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => private_clone(c"/sys", attrs)?,
+            other => other?,
+        };
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        self.sys = Some(tree);
+        Ok(())
+    }
+
+    fn cgroup(&self, fresh: bool) -> Result<()> {
+        let sys = self.sys.as_ref().context("no /sys")?;
+        let Ok(target) = open_beneath(sys.as_fd(), c"fs/cgroup", libc::O_PATH | libc::O_DIRECTORY, 0) else { return Ok(()) };
+        let attrs = KERNEL_FS | attr::RDONLY;
+        let tree = if fresh {
+            FsContext::open(c"cgroup2").and_then(|context| context.mount(attrs))
+        } else {
+            private_clone(c"/sys/fs/cgroup", attrs)
+        };
+        match tree {
+            Ok(tree) => Ok(mount::attach(tree.as_fd(), target.as_fd())?),
+            // No cgroup v2 here, or none that may be shown: /sys/fs/cgroup stays empty.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// One tmpfs with the three files, each bound in its place, so that a read-only or full root does not matter.
+    fn etc(&self, files: &[(&'static str, String)]) -> Result<()> {
+        let holder = tmpfs(&[("mode", "755"), ("size", "1m")], attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+        for (name, text) in files {
+            let leaf = c(name);
+            let file = open_beneath(holder.as_fd(), &leaf, libc::O_CREAT | libc::O_WRONLY, 0o644)?;
+            fchmod(&file, Mode::from_bits_truncate(0o644))?;
+            nix::unistd::write(&file, text.as_bytes())?;
+            let target = inroot::file(self.root()?, &Path::new("/etc").join(name)).with_context(|| format!("/etc/{name}"))?;
+            let tree = mount::clone_tree(holder.as_fd(), &leaf, false)?;
+            mount::attach(tree.as_fd(), target.as_fd()).with_context(|| format!("/etc/{name}"))?;
+        }
+        Ok(())
+    }
+
+    fn bind(&self, at: &Path, source: &Path, recursive: bool, attrs: u64, propagation: u64, fill: bool) -> Result<()> {
+        let source = open_path(source)?;
+        let is_directory = inroot::file_type(source.as_fd())? == SFlag::S_IFDIR;
+        let root = self.root()?;
+        let target = if is_directory { inroot::directory(root, at)? } else { inroot::file(root, at)? };
+        if matches!(fs_magic(target.as_fd())?, PROC_SUPER_MAGIC | SYSFS_MAGIC) && !at.starts_with("/sys") {
+            bail!("the path leads into a file system of the kernel");
+        }
+        if is_directory != (inroot::file_type(target.as_fd())? == SFlag::S_IFDIR) {
+            bail!("one is a directory and the other is not");
+        }
+        if fill {
+            fill::from_image(target.as_fd(), source.as_fd()).context("cannot fill the new volume from the image")?;
+        }
+        let tree = mount::clone_tree(source.as_fd(), c"", recursive)?;
+        mount::set_attr(tree.as_fd(), attrs, propagation, true)?;
+        Ok(mount::attach(tree.as_fd(), target.as_fd())?)
+    }
+
+    fn attach_in_root(&self, tree: OwnedFd, at: &Path) -> Result<()> {
+        let target = inroot::directory(self.root()?, at)?;
+        if matches!(fs_magic(target.as_fd())?, PROC_SUPER_MAGIC | SYSFS_MAGIC) {
+            bail!("the path leads into a file system of the kernel");
+        }
+        Ok(mount::attach(tree.as_fd(), target.as_fd())?)
+    }
+
+    /// `/proc/x` or `/sys/x` as the mount's descriptor and the path below it: nothing of the image lies on the way.
+    fn kernel_path<'a>(&self, path: &'a str) -> Result<Option<(BorrowedFd<'_>, &'a str)>> {
+        let (tree, rest) = match (path.strip_prefix("/proc/"), path.strip_prefix("/sys/")) {
+            (Some(rest), _) => (&self.proc, rest),
+            (_, Some(rest)) => (&self.sys, rest),
+            _ => bail!("only paths below /proc and /sys can be masked"),
+        };
+        Ok(tree.as_ref().map(|tree| (tree.as_fd(), rest)))
+    }
+
+    fn read_only(&self, path: &str) -> Result<()> {
+        let Some((tree, rest)) = self.kernel_path(path)? else { return Ok(()) };
+        let Some(target) = existing(tree, rest)? else { return Ok(()) };
+        let clone = mount::clone_tree(target.as_fd(), c"", true)?;
+        mount::set_attr(clone.as_fd(), KERNEL_FS | attr::RDONLY, 0, true)?;
+        Ok(mount::attach(clone.as_fd(), target.as_fd())?)
+    }
+
+    fn mask(&mut self, path: &str) -> Result<()> {
+        let Some((head, tail)) = path.split_once('*') else { return self.mask_one(path) };
+        for number in 0.. {
+            let Some((tree, stem)) = self.kernel_path(head)? else { break };
+            if existing(tree, &format!("{stem}{number}"))?.is_none() {
+                break;
+            }
+            self.mask_one(&format!("{head}{number}{tail}"))?;
+        }
+        Ok(())
+    }
+
+    fn mask_one(&mut self, path: &str) -> Result<()> {
+        let Some((tree, rest)) = self.kernel_path(path)? else { return Ok(()) };
+        let Some(target) = existing(tree, rest)? else { return Ok(()) };
+        if inroot::file_type(target.as_fd())? != SFlag::S_IFDIR {
+            return Ok(mount::attach(dev::null()?.as_fd(), target.as_fd())?);
+        }
+        if let Some(empty) = &self.empty {
+            return Ok(mount::attach(mount::clone_tree(empty.as_fd(), c"", false)?.as_fd(), target.as_fd())?);
+        }
+        let empty = tmpfs(&[("mode", "755"), ("size", "0"), ("nr_inodes", "2")], KERNEL_FS | attr::RDONLY)?;
+        mount::attach(empty.as_fd(), target.as_fd())?;
+        self.empty = Some(empty);
+        Ok(())
+    }
+}
+
+/// O_PATH on a path of the host, as the caller named it.
+fn open_path(path: &Path) -> Result<OwnedFd> {
+    nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .with_context(|| format!("cannot open {}", path.display()))
+}
+
+fn existing(tree: BorrowedFd, path: &str) -> io::Result<Option<OwnedFd>> {
+    match open_in_root(tree, &c(path), libc::O_PATH, 0) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn c(text: &str) -> CString {
+    CString::new(text.replace('\0', "")).expect("NULs are removed")
+}
+
+/// mkdirat with exactly this mode, whatever the umask; one that exists keeps its own.
+fn make_directory(parent: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
+    match mkdirat(parent, name, Mode::from_bits_truncate(mode)) {
+        Err(nix::errno::Errno::EEXIST) => return Ok(()),
+        other => other?,
+    }
+    if mode & !0o755 != 0 {
+        let made = open_beneath(parent, name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        fchmod(&made, Mode::from_bits_truncate(mode))?;
+    }
+    Ok(())
+}
+
+fn tmpfs(options: &[(&str, &str)], attrs: u64) -> Result<OwnedFd> {
+    let context = FsContext::open(c"tmpfs")?;
+    for (key, value) in options {
+        context.string(&c(key), &c(value)).with_context(|| format!("tmpfs option {key}={value}"))?;
+    }
+    Ok(context.mount(attrs)?)
+}
+
+fn private_clone(path: &CStr, attrs: u64) -> io::Result<OwnedFd> {
+    let tree = mount::clone_tree(CWD, path, true)?;
+    mount::set_attr(tree.as_fd(), attrs, mount::propagation::PRIVATE, true)?;
+    Ok(tree)
+}
+
+/// A detached overlay. Paths go as /proc/self/fd/N: no length limit matters and nothing is resolved twice.
+fn overlay(lowers: &[OwnedFd], upper: BorrowedFd, work: BorrowedFd, volatile: bool) -> Result<OwnedFd> {
+    let context = FsContext::open(c"overlay").context("no overlayfs for users: needs Linux 5.11")?;
+    for lower in lowers {
+        context.string(c"lowerdir+", &proc_path(lower.as_fd()))?;
+    }
+    context.string(c"upperdir", &proc_path(upper))?;
+    context.string(c"workdir", &proc_path(work))?;
+    context.flag(c"userxattr")?;
+    if volatile {
+        context.flag(c"volatile")?;
+    }
+    Ok(context.mount(0)?)
+}
+
+/// The same for kernels before 6.5, whose only interface is one page of options (mount(2)): room for about 200 layers.
+fn overlay_by_string(lowers: &[OwnedFd], upper: BorrowedFd, work: BorrowedFd, volatile: bool, target: BorrowedFd) -> Result<()> {
+    let lowers: Vec<String> = lowers.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
+    let mut data = format!(
+        "lowerdir={},upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{},userxattr",
+        lowers.join(":"),
+        upper.as_raw_fd(),
+        work.as_raw_fd()
+    );
+    if volatile {
+        data += ",volatile";
+    }
+    let target = proc_path(target);
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some(c"overlay"), target.as_c_str(), Some(c"overlay"), flags, Some(c(&data).as_c_str()))
+        .context("cannot mount an overlay (users may from Linux 5.11 on)")
+}

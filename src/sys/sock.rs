@@ -1,0 +1,59 @@
+//! Conversations between our own processes: SEQPACKET pairs, descriptors along with messages (unix(7), cmsg(3)).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+
+/// Descriptors that one message may carry.
+const MAX_FDS: usize = 8;
+
+/// Both ends of a new conversation (SOCK_SEQPACKET: messages keep their bounds, and EOF says that the peer has died).
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Sends one message, with descriptors (SCM_RIGHTS). EPIPE when the peer is gone, never SIGPIPE.
+pub fn send(socket: BorrowedFd, message: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
+    let raw: Vec<i32> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage] = if raw.is_empty() { &[] } else { &rights };
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &[io::IoSlice::new(message)], control, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return other.map(drop).map_err(io::Error::from),
+        }
+    }
+}
+
+/// Receives one message into `buffer` and what descriptors came along (CLOEXEC). A length of 0 is EOF: the peer is gone.
+pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut control = nix::cmsg_space!([i32; MAX_FDS]);
+    loop {
+        let mut parts = [io::IoSliceMut::new(buffer)];
+        let result = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC);
+        let message = match result {
+            Err(nix::errno::Errno::EINTR) => continue,
+            // A peer that died with our messages unread.
+            Err(nix::errno::Errno::ECONNRESET) => return Ok((0, Vec::new())),
+            other => other?,
+        };
+        let mut fds = Vec::new();
+        for part in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(raw) = part {
+                // SAFETY: the kernel has just installed these descriptors for us; nobody else owns them.
+                fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            }
+        }
+        return Ok((message.bytes, fds));
+    }
+}
+
+/// True when the peer of a conversation has gone (poll(2), POLLHUP).
+pub fn hung_up(socket: &OwnedFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut set = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    poll(&mut set, PollTimeout::ZERO).is_ok_and(|n| n > 0) && set[0].any().unwrap_or(false)
+}

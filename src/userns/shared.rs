@@ -1,0 +1,437 @@
+//! U: the one user namespace of a user and id map, shared by all its Monitors.
+//!
+//! No process exists just to hold it: it lives as long as its last member. Members are registered by number and namespace inode
+//! in the runtime directory, and whoever reads there clears the dead away:
+//!
+//! ```text
+//! /run/user/UID/rl/userns/<map-id>/lock
+//! /run/user/UID/rl/userns/<map-id>/<pid>-<inode of U>
+//! ```
+//!
+//! Joining costs a handful of system calls. Making U costs 1.5-2 ms, nearly all of it newuidmap and newgidmap, which run side by
+//! side while the caller goes on with its own work between [`begin`] and [`Pending::finish`]. They map a *Mapper*: a child that does
+//! nothing but exist until the maps are written.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::idmap::{IdMapping, IdMaps, text};
+use super::subid::{SubidRange, ranges};
+use crate::error::Advise;
+use crate::host::advice;
+use crate::host::facts::{Caller, tool};
+use crate::host::paths::make_private_dir;
+use crate::role::Role;
+use crate::sys::process::{self, Child, Fork, ns};
+use crate::sys::{caps, sock};
+
+/// How the maps of a new U get written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Writer {
+    /// newuidmap and newgidmap.
+    Helpers { newuidmap: PathBuf, newgidmap: PathBuf },
+    /// By the caller itself: one id needs no privilege, ranges need CAP_SETUID and CAP_SETGID.
+    Caller,
+}
+
+/// Which U this caller gets.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub maps: IdMaps,
+    writer: Writer,
+    /// What this host does without, one line, and its cure: to be said once per run.
+    pub warning: Option<(String, String)>,
+}
+
+/// What the plan depends on, so that it is a pure function of it.
+struct Means {
+    subuid: Vec<SubidRange>,
+    subgid: Vec<SubidRange>,
+    helpers: Option<(PathBuf, PathBuf)>,
+    /// CAP_SETUID and CAP_SETGID in the caller's own user namespace.
+    may_map: bool,
+    /// The ids that exist in the caller's own user namespace (`/proc/self/uid_map`), as (first, size).
+    own: Vec<(u32, u32)>,
+}
+
+impl Plan {
+    /// Reads the caller's means and decides.
+    pub fn of(caller: &Caller) -> Plan {
+        let name = caller.name.as_deref();
+        let is_root = caller.uid == 0;
+        let means = Means {
+            subuid: ranges(Path::new("/etc/subuid"), name, caller.uid),
+            subgid: ranges(Path::new("/etc/subgid"), name, caller.uid),
+            helpers: tool("newuidmap").zip(tool("newgidmap")),
+            may_map: is_root && caps::effective().is_ok_and(|set| set & 0xC0 == 0xC0),
+            own: if is_root { own_ids(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default()) } else { Vec::new() },
+        };
+        decide(caller, means)
+    }
+}
+
+fn decide(caller: &Caller, means: Means) -> Plan {
+    let granted = !means.subuid.is_empty() && !means.subgid.is_empty();
+    if means.may_map {
+        let high = high_range(&means.own).map(|range| IdMaps::ranges_only(&[range], &[range]));
+        let maps = if granted { Some(IdMaps::ranges_only(&means.subuid, &means.subgid)) } else { high };
+        if let Some(maps) = maps {
+            return Plan { maps, writer: Writer::Caller, warning: None };
+        }
+    }
+    match means.helpers {
+        Some((newuidmap, newgidmap)) if granted => {
+            let maps = match caller.uid {
+                0 => IdMaps::ranges_only(&means.subuid, &means.subgid),
+                uid => IdMaps::with_ranges(uid, caller.gid, &means.subuid, &means.subgid),
+            };
+            Plan { maps, writer: Writer::Helpers { newuidmap, newgidmap }, warning: None }
+        }
+        helpers => Plan {
+            maps: IdMaps::single(caller.uid, caller.gid),
+            writer: Writer::Caller,
+            warning: Some(single_warning(caller, helpers.is_some())),
+        },
+    }
+}
+
+fn single_warning(caller: &Caller, has_helpers: bool) -> (String, String) {
+    let who = caller.label();
+    if caller.uid == 0 {
+        return ("container root is this root: no other ids can be mapped here".into(), advice::add_ranges(caller));
+    }
+    if has_helpers {
+        (
+            format!("only one id in the container: no range for \"{who}\" in /etc/subuid and /etc/subgid"),
+            advice::add_ranges(caller),
+        )
+    } else {
+        ("only one id in the container: newuidmap and newgidmap are not installed".into(), advice::install_uidmap().into())
+    }
+}
+
+/// Ids for a root that was given none: far above what distributions and systemd hand out, else the top of what exists here.
+fn high_range(own: &[(u32, u32)]) -> Option<SubidRange> {
+    const START: u32 = 1_000_000_000;
+    const SIZE: u32 = 65536;
+    let holds = |&&(first, size): &&(u32, u32)| first <= START && size - (START - first).min(size) >= SIZE;
+    if own.iter().find(holds).is_some() {
+        return Some(SubidRange { start: START, size: SIZE });
+    }
+    let &(first, size) = own.iter().max_by_key(|(_, size)| *size)?;
+    (size >= 2 * SIZE).then(|| SubidRange { start: first + (size - SIZE), size: SIZE })
+}
+
+fn own_ids(uid_map: &str) -> Vec<(u32, u32)> {
+    uid_map
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(|n| n.parse::<u32>().ok());
+            Some((numbers.next()??, numbers.nth(1)??))
+        })
+        .collect()
+}
+
+/// U, open: kept alive by this descriptor.
+#[derive(Debug)]
+pub struct Userns {
+    namespace: OwnedFd,
+    pub plan: Plan,
+    registry: PathBuf,
+    /// Held by whoever makes U until its first member is registered; a second maker would make a second U.
+    making: Option<File>,
+}
+
+/// U found, or on its way.
+pub struct Pending {
+    plan: Plan,
+    registry: PathBuf,
+    found: Option<OwnedFd>,
+    making: Option<Making>,
+}
+
+struct Making {
+    lock: File,
+    mapper: Child,
+    /// The Mapper leaves when this closes.
+    _stay: OwnedFd,
+    helpers: Vec<(&'static str, std::process::Child)>,
+}
+
+/// Joins U through a live member, or starts making it. Nothing here waits for newuidmap.
+pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
+    let plan = Plan::of(caller);
+    let registry = runtime.join("userns").join(plan.maps.id());
+    if let Some(found) = live_member(&registry) {
+        return Ok(Pending { plan, registry, found: Some(found), making: None });
+    }
+    make_private_dir(runtime, caller.uid)?;
+    make_private_dir(&runtime.join("userns"), caller.uid)?;
+    make_private_dir(&registry, caller.uid)?;
+    let lock = lock(&registry)?;
+    if let Some(found) = live_member(&registry) {
+        return Ok(Pending { plan, registry, found: Some(found), making: None });
+    }
+    let making = Making::start(&plan, lock)?;
+    Ok(Pending { plan, registry, found: None, making: Some(making) })
+}
+
+fn lock(registry: &Path) -> Result<File> {
+    let path = registry.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// The user namespace of the first registered member that still lives in it.
+fn live_member(registry: &Path) -> Option<OwnedFd> {
+    for entry in fs::read_dir(registry).ok()?.flatten() {
+        let name = entry.file_name();
+        let Some((pid, inode)) = name.to_str().and_then(|n| n.split_once('-')) else { continue };
+        let (Ok(pid), Ok(inode)) = (pid.parse::<i32>(), inode.parse::<u64>()) else { continue };
+        match namespace_of(pid) {
+            // The inode names this very U, whatever became of the number.
+            Some(namespace) if inode_of(namespace.as_fd()) == Some(inode) => return Some(namespace),
+            _ => drop(fs::remove_file(entry.path())),
+        }
+    }
+    None
+}
+
+fn namespace_of(pid: i32) -> Option<OwnedFd> {
+    let pidfd = process::pidfd_open(pid).ok()?;
+    member_namespace(pid, pidfd.as_fd()).ok()
+}
+
+fn member_namespace(pid: i32, pidfd: BorrowedFd) -> std::io::Result<OwnedFd> {
+    process::pidfd_namespace(pidfd, ns::USER).or_else(|_| Ok(File::open(format!("/proc/{pid}/ns/user"))?.into()))
+}
+
+fn inode_of(namespace: BorrowedFd) -> Option<u64> {
+    nix::sys::stat::fstat(namespace).ok().map(|stat| stat.st_ino)
+}
+
+impl Making {
+    fn start(plan: &Plan, lock: File) -> Result<Making> {
+        let (stay, gone) = sock::pair().context("cannot create a socket pair")?;
+        let fork = process::fork(ns::USER).context("cannot create a user namespace");
+        let fork = match advice::user_namespaces_blocked() {
+            Some(cure) if fork.is_err() => fork.hint(|| cure)?,
+            _ => fork?,
+        };
+        let mapper = match fork {
+            Fork::Child => {
+                drop((lock, stay));
+                process::set_title(&Role::Mapper.title("U"), &Role::Mapper.comm());
+                let _ = sock::receive(gone.as_fd(), &mut [0]);
+                process::exit_now(0)
+            }
+            Fork::Parent(child) => child,
+        };
+        let mut making = Making { lock, mapper, _stay: stay, helpers: Vec::new() };
+        match &plan.writer {
+            Writer::Helpers { newuidmap, newgidmap } => {
+                making.helpers.push(("newuidmap", making.spawn(newuidmap, &plan.maps.uid)?));
+                making.helpers.push(("newgidmap", making.spawn(newgidmap, &plan.maps.gid)?));
+            }
+            Writer::Caller => write_maps(making.mapper.pid, &plan.maps)?,
+        }
+        Ok(making)
+    }
+
+    fn spawn(&self, helper: &Path, lines: &[IdMapping]) -> Result<std::process::Child> {
+        let numbers = lines.iter().flat_map(|l| [l.container_id, l.host_id, l.size]).map(|n| n.to_string());
+        Command::new(helper)
+            .arg(self.mapper.pid.to_string())
+            .args(numbers)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", helper.display()))
+    }
+
+    fn finish(mut self) -> Result<(OwnedFd, File)> {
+        for (name, helper) in &mut self.helpers {
+            let status = helper.wait().with_context(|| format!("cannot wait for {name}"))?;
+            if !status.success() {
+                let mut said = String::new();
+                let _ = helper.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+                let said = said.lines().next().unwrap_or("no reason given").trim().to_string();
+                return refused(anyhow!("cannot map user IDs: {name} failed ({status}): {said}"));
+            }
+        }
+        let namespace = member_namespace(self.mapper.pid, self.mapper.pidfd.as_fd()).context("cannot open the user namespace")?;
+        let Making { lock, mapper, _stay, .. } = self;
+        drop(_stay);
+        // Reaped here, so that no zombie waits beside a container that runs for days. It has nothing to do but leave.
+        let _ = mapper.signal(libc::SIGKILL);
+        let _ = mapper.wait();
+        Ok((namespace, lock))
+    }
+}
+
+fn refused<T>(error: anyhow::Error) -> Result<T> {
+    match advice::user_namespaces_blocked() {
+        Some(cure) => Err(error).hint(|| cure),
+        None => Err(error).hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)"),
+    }
+}
+
+/// Writes the maps of the namespace that `pid` is alone in (user_namespaces(7)).
+pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let put = |file: &str, value: &str| {
+        fs::write(process.join(file), value).with_context(|| format!("cannot map user IDs: writing {file} of process {pid}"))
+    };
+    let result = put("uid_map", &text(&maps.uid)).and_then(|()| {
+        if !maps.has_ranges() {
+            // Without privilege a gid map may only be written by who can no longer drop groups (user_namespaces(7)).
+            put("setgroups", "deny")?;
+        }
+        put("gid_map", &text(&maps.gid))
+    });
+    match advice::user_namespaces_blocked() {
+        Some(cure) if result.is_err() => result.hint(|| cure),
+        _ => result,
+    }
+}
+
+impl Pending {
+    /// The map that U has or will have: known before U is.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Waits for the maps where they are being written.
+    pub fn finish(self) -> Result<Userns> {
+        let Pending { plan, registry, found, making } = self;
+        let (namespace, making) = match (found, making) {
+            (Some(namespace), _) => (namespace, None),
+            (None, Some(making)) => making.finish().map(|(namespace, lock)| (namespace, Some(lock)))?,
+            (None, None) => bail!("no user namespace was made"),
+        };
+        Ok(Userns { namespace, plan, registry, making })
+    }
+}
+
+impl Userns {
+    /// Makes or joins U, waiting.
+    pub fn open(caller: &Caller, runtime: &Path) -> Result<Userns> {
+        begin(caller, runtime)?.finish()
+    }
+
+    /// The short name of U's map, for what is stored under it.
+    pub fn map_id(&self) -> String {
+        self.plan.maps.id()
+    }
+
+    /// The host's uid and gid of root in U: the caller's own, unless the caller is root.
+    pub fn root_ids(&self) -> (u32, u32) {
+        self.plan.maps.root()
+    }
+
+    /// Makes `member`, a child that enters U, a way in for later commands, and lets them look.
+    pub fn register(&mut self, member: i32) -> Result<()> {
+        let inode = nix::sys::stat::fstat(&self.namespace).context("cannot read the user namespace")?.st_ino;
+        let entry = self.registry.join(format!("{member}-{inode}"));
+        File::create(&entry).with_context(|| format!("cannot create {}", entry.display()))?;
+        if let Some(lock) = self.making.take() {
+            // Children that were forked meanwhile may still hold a copy of the descriptor: closing ours would not be enough.
+            lock.unlock().context("cannot unlock the registry")?;
+        }
+        Ok(())
+    }
+
+    /// In a child: forgets the making lock, which the parent gives up when it has registered the child.
+    pub fn leave_lock_to_parent(&mut self) {
+        // Closing a copy of the descriptor releases nothing.
+        self.making = None;
+    }
+
+    /// Enters U as its root, with all its capabilities. This process then has no way back.
+    pub fn enter(&self) -> Result<()> {
+        process::setns(self.namespace.as_fd(), ns::USER).context("cannot enter the user namespace")?;
+        let caller = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        if caller != (0, 0) {
+            if self.plan.maps.has_ranges() {
+                process::set_groups(&[]).context("cannot leave the supplementary groups")?;
+            }
+            process::set_ids(0, 0).context("cannot become root of the user namespace")?;
+            // A change of ids makes a process undumpable, and an undumpable member could not be joined through.
+            process::set_dumpable(true).context("cannot stay joinable")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn means(granted: bool, helpers: bool) -> Means {
+        let range = vec![SubidRange { start: 100_000, size: 65536 }];
+        Means {
+            subuid: if granted { range.clone() } else { vec![] },
+            subgid: if granted { range } else { vec![] },
+            helpers: helpers.then(|| ("/usr/bin/newuidmap".into(), "/usr/bin/newgidmap".into())),
+            may_map: false,
+            own: vec![(0, u32::MAX)],
+        }
+    }
+
+    fn ann() -> Caller {
+        Caller { uid: 1000, gid: 1000, name: Some("ann".into()) }
+    }
+
+    fn root() -> Caller {
+        Caller { uid: 0, gid: 0, name: Some("root".into()) }
+    }
+
+    #[test]
+    fn ranges_and_helpers_give_a_full_map() {
+        let plan = decide(&ann(), means(true, true));
+        assert!(plan.maps.has_ranges() && plan.warning.is_none());
+        assert!(matches!(plan.writer, Writer::Helpers { .. }));
+    }
+
+    #[test]
+    fn without_ranges_or_helpers_there_is_one_id_and_a_cure() {
+        let plan = decide(&ann(), means(false, true));
+        assert_eq!(plan.maps, IdMaps::single(1000, 1000));
+        assert!(plan.warning.unwrap().1.contains("usermod"));
+        assert!(decide(&ann(), means(true, false)).warning.unwrap().1.contains("uidmap"));
+    }
+
+    #[test]
+    fn container_root_is_never_silently_host_root() {
+        let able = |granted, own| decide(&root(), Means { may_map: true, own, ..means(granted, true) });
+        assert_eq!(able(true, vec![(0, u32::MAX)]).maps.root(), (100_000, 100_000));
+        assert_eq!(able(false, vec![(0, u32::MAX)]).maps.root(), (1_000_000_000, 1_000_000_000));
+        assert_eq!(able(false, vec![(0, 200_000)]).maps.root().0, 200_000 - 65536);
+        let poor = able(false, vec![(0, 65536)]);
+        assert_eq!(poor.maps.root(), (0, 0));
+        assert!(poor.warning.is_some());
+    }
+
+    #[test]
+    fn an_entry_whose_process_is_not_in_that_namespace_is_cleared_away() {
+        let registry = tempfile::tempdir().unwrap();
+        let stale = registry.path().join("999999999-1");
+        let wrong = registry.path().join(format!("{}-1", std::process::id()));
+        fs::write(&stale, "").unwrap();
+        fs::write(&wrong, "").unwrap();
+        assert!(live_member(registry.path()).is_none());
+        assert!(!stale.exists() && !wrong.exists());
+        let own = nix::sys::stat::stat("/proc/self/ns/user").unwrap().st_ino;
+        fs::write(registry.path().join(format!("{}-{own}", std::process::id())), "").unwrap();
+        assert!(live_member(registry.path()).is_some());
+    }
+}

@@ -1,0 +1,146 @@
+//! The host around `rl`, to be compared before and after: nothing may stay, nothing may change.
+
+use super::hang;
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    ops::Range,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Mounts, processes and cgroups that a run of `rl` could leave. The user's other runs show here too, so a test that
+/// compares it takes `Rl::alone()`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostState {
+    /// Lines of /proc/self/mountinfo.
+    pub mounts: Vec<String>,
+    /// "PID COMM" of this user's processes named `rl…` and of all that run as one of its subuids.
+    pub processes: Vec<String>,
+    /// Cgroup directories that belong to this user.
+    pub cgroups: Vec<PathBuf>,
+}
+
+impl HostState {
+    pub fn now() -> HostState {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").lines().map(String::from).collect();
+        let mut cgroups = Vec::new();
+        own_directories(Path::new("/sys/fs/cgroup"), &mut cgroups);
+        HostState { mounts, processes: processes(), cgroups }
+    }
+
+    /// Waits until the host is again as it was then: what cleans up after a container may do so after `rl` has ended.
+    #[track_caller]
+    pub fn is_back(&self) {
+        let deadline = hang();
+        loop {
+            let now = HostState::now();
+            if now == *self {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the host is not as before\nbefore: {self:#?}\nafter: {now:#?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A process's name and its owners: not the files' owner in /proc, which is root for one that is not dumpable.
+fn process(pid: u32) -> Option<(String, Vec<u32>)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    // A zombie holds nothing, and is its parent's to reap.
+    if field("State:")?.starts_with('Z') {
+        return None;
+    }
+    Some((field("Name:")?.to_string(), field("Uid:")?.split_whitespace().flat_map(str::parse).collect()))
+}
+
+fn processes() -> Vec<String> {
+    let me = nix::unistd::getuid().as_raw();
+    let guests = sub_ids("/etc/subuid");
+    let mut found: Vec<String> = fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id())
+        .filter_map(|pid: u32| {
+            let (name, uids) = process(pid)?;
+            let ours = uids.contains(&me) && name.starts_with("rl") || uids.iter().any(|u| guests.iter().any(|r| r.contains(u)));
+            ours.then(|| format!("{pid} {name}"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// The caller's ranges in /etc/subuid or /etc/subgid.
+pub fn sub_ids(file: &str) -> Vec<Range<u32>> {
+    let uid = nix::unistd::getuid();
+    let name = nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(String::new, |u| u.name);
+    let range = |line: &str| {
+        let [owner, start, count] = line.split(':').collect::<Vec<_>>().try_into().ok()?;
+        let (start, count): (u32, u32) = (start.parse().ok()?, count.trim().parse().ok()?);
+        (owner == name || owner == uid.to_string()).then_some(start..start.saturating_add(count))
+    };
+    fs::read_to_string(file).unwrap_or_default().lines().filter_map(range).collect()
+}
+
+fn own_directories(dir: &Path, found: &mut Vec<PathBuf>) {
+    let me = nix::unistd::getuid().as_raw();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            if me != 0 && entry.metadata().is_ok_and(|m| m.uid() == me) {
+                found.push(entry.path());
+            }
+            own_directories(&entry.path(), found);
+        }
+    }
+    found.sort();
+}
+
+/// Everything that can be seen of a directory tree: type, mode, owner, contents and extended attributes of each entry. A
+/// canary is a tree that must be equal before and after.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tree(Vec<String>);
+
+impl Tree {
+    pub fn of(root: &Path) -> Tree {
+        let mut lines = Vec::new();
+        describe(root, &mut lines);
+        let xattrs =
+            Command::new("getfattr").args(["--absolute-names", "-R", "-P", "-h", "-d", "-m", "-", "--"]).arg(root).output();
+        lines.extend(String::from_utf8_lossy(&xattrs.expect("getfattr (package attr)").stdout).lines().map(String::from));
+        Tree(lines)
+    }
+
+    /// The tree at `root` is still this one.
+    #[track_caller]
+    pub fn is_unchanged(&self, root: &Path) {
+        let now = Tree::of(root);
+        let gone: Vec<_> = self.0.iter().filter(|l| !now.0.contains(l)).collect();
+        let new: Vec<_> = now.0.iter().filter(|l| !self.0.contains(l)).collect();
+        assert!(*self == now, "{} has changed\nbefore: {gone:#?}\nnow: {new:#?}", root.display());
+    }
+}
+
+fn describe(path: &Path, lines: &mut Vec<String>) {
+    let meta = fs::symlink_metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let kind = meta.file_type();
+    let contents = if kind.is_file() {
+        format!("{} {:x}", meta.len(), Sha256::digest(fs::read(path).expect("read")))
+    } else if kind.is_symlink() {
+        format!("-> {}", fs::read_link(path).expect("readlink").display())
+    } else if kind.is_block_device() || kind.is_char_device() {
+        format!("device {:x}", meta.rdev())
+    } else {
+        String::new()
+    };
+    lines.push(format!("{} {:o} {}:{} {contents}", path.display(), meta.mode(), meta.uid(), meta.gid()));
+    if kind.is_dir() {
+        let mut entries: Vec<_> = fs::read_dir(path).expect("read_dir").map(|e| e.expect("entry").path()).collect();
+        entries.sort();
+        entries.iter().for_each(|e| describe(e, lines));
+    }
+}
