@@ -10,8 +10,6 @@ pub const EXIT_RL: u8 = 125;
 pub const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 pub const EXIT_NOT_FOUND: u8 = 127;
-/// A command ended by signal `n` exits with `EXIT_SIGNAL + n`.
-pub const EXIT_SIGNAL: u8 = 128;
 
 /// A failure as it crosses from one process to another: what `main` prints and how it exits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,6 +68,11 @@ impl From<&anyhow::Error> for Failure {
     fn from(error: &anyhow::Error) -> Failure {
         let mut failure = Failure { message: chain(error), hint: None, exit: None };
         gather(error, &mut failure);
+        // A name or path of any length may be part of it, and it must fit a message between processes.
+        if let Some((cut, _)) = failure.message.char_indices().nth(2000) {
+            failure.message.truncate(cut);
+            failure.message.push('…');
+        }
         failure
     }
 }

@@ -10,11 +10,6 @@ pub fn line(text: impl AsRef<str>) -> Result<()> {
     written(writeln!(io::stdout().lock(), "{}", text.as_ref()))
 }
 
-/// Prints text or bytes as they are.
-pub fn raw(bytes: &[u8]) -> Result<()> {
-    written(io::stdout().lock().write_all(bytes))
-}
-
 /// Prints indented JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<()> {
     line(serde_json::to_string_pretty(value)?)

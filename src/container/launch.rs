@@ -18,7 +18,7 @@ use super::config::{self, Config, Given};
 use super::console::{self, RawMode, Relays};
 use super::monitor::{self, Monitor};
 use super::options::Options;
-use super::record::{self, Draft, State};
+use super::record::{self, Draft};
 use super::stdio::{self, Ends};
 use super::wire::{self, FromClient, FromMonitor, milestone};
 use super::{names, parse, volume};
@@ -177,10 +177,7 @@ fn fill_record(options: &Options, paths: &Paths, config: &Config, draft: &Draft,
     }
     let directory = record::open_directory(&draft.directory)?;
     record::write_json(&directory, "config.json", config)?;
-    record::write_json(&directory, "state.json", &State::created(&record::boot_id()))?;
-    for file in ["config.json", "state.json"] {
-        record::give(&draft.directory.join(file), owner)?;
-    }
+    record::give(&draft.directory.join("config.json"), owner)?;
     if let Some(cidfile) = &options.cidfile {
         let written =
             fs::File::create_new(cidfile).and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()));
@@ -243,6 +240,7 @@ fn start(config: Config, draft: &Draft, paths: &Paths, mut userns: Userns) -> Re
                 directory,
                 path,
                 userns,
+                boot_id: record::boot_id(),
                 lock,
             })
         }

@@ -26,7 +26,7 @@ use crate::sys::mount::{self, FsContext};
 use crate::sys::process::{self, Child, Exit, Fork, ns};
 use crate::sys::sock;
 use crate::userns::idmap::IdMaps;
-use crate::userns::shared::{Userns, write_maps};
+use crate::userns::shared::{Entry, Userns, write_maps};
 
 /// What Monitor inherits from Client.
 pub struct Monitor {
@@ -45,6 +45,8 @@ pub struct Monitor {
     pub directory: OwnedFd,
     pub path: PathBuf,
     pub userns: Userns,
+    /// This boot, for the record.
+    pub boot_id: String,
     /// The record's lock, held by this descriptor.
     pub lock: Option<File>,
 }
@@ -74,30 +76,32 @@ struct Running {
 
 impl Monitor {
     fn live(mut self) -> Result<()> {
+        let entry = self.userns.registry_entry();
         self.userns.enter()?;
         milestone("monitor-entered");
         // The write end must be Client's alone, or the payload would never see the end of its input.
         self.ends.stdin = None;
-        let state = State::created(&record::boot_id());
         let (init, conversation) = self.clone_init()?;
-        let started = self.start(conversation);
-        let console = match started {
+        // While Init builds the root there is nothing to wait for.
+        let started_at = record::start_time(init.pid);
+        let _ = leave_the_hosts_mounts();
+        let state = State::created(&self.boot_id);
+        let console = match self.start(conversation) {
             Ok(console) => console,
             Err(error) => return self.failed(&init, state, error),
         };
+        let namespaces = hold_namespaces(&init);
         let fds: Vec<BorrowedFd> = console.iter().map(|fd| fd.as_fd()).collect();
         let _ = wire::send(&self.client, &FromMonitor::MonitorStarted, &fds);
-        let state = state.started(init.pid)?;
+        let state = state.started(init.pid, started_at)?;
         record::write_json(&self.directory, "state.json", &state)?;
         milestone("monitor-started");
-        let namespaces = hold_namespaces(&init);
         self.streams = None;
         let outputs = console.into_iter().chain(self.ends.stdout.take()).chain(self.ends.stderr.take()).collect();
         let mut running = Running { init, state, outputs };
-        let _ = leave_the_hosts_mounts();
         let exit = self.supervise(&mut running)?;
         milestone("monitor-reaped");
-        self.ended(running.state, exit, namespaces)
+        self.ended(running.state, exit, namespaces, entry)
     }
 
     /// Clones Init into namespaces of its own and maps its ids.
@@ -217,7 +221,7 @@ impl Monitor {
     }
 
     /// Makes the end known, then cleans up: Client need not wait for that.
-    fn ended(self, state: State, exit: Exit, namespaces: Vec<OwnedFd>) -> Result<()> {
+    fn ended(self, state: State, exit: Exit, namespaces: Vec<OwnedFd>, entry: Option<Entry>) -> Result<()> {
         let exit_code = exit.code();
         if self.config.auto_remove {
             // First the name: the caller's next command may use it.
@@ -229,6 +233,9 @@ impl Monitor {
         let _ = wire::send(&self.client, &FromMonitor::MonitorEnded { exit_code }, &[]);
         milestone("monitor-reported");
         drop(self.client);
+        if let Some(entry) = entry {
+            entry.remove();
+        }
         drop(namespaces);
         if self.config.auto_remove {
             remove::erase(self.store.as_fd(), &self.config, true)?;

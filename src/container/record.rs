@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! containers/<id>/config.json   what it is; written once, by Client
-//! containers/<id>/state.json    how it is; once started written by Monitor alone
-//! containers/<id>/lock          flock: held by Client while it creates, then by Monitor for as long as it lives
+//! containers/<id>/state.json    how it is; written by Monitor, absent before
+//! containers/<id>               flock on the directory itself: Client's while it creates, then Monitor's for as long as it lives
 //! containers/<id>/upper work    the overlay's
 //! containers/.rm-<id>           a record that is being removed: invisible, deleted by whoever comes next
 //! names/<name>                  a symlink to the id
@@ -67,9 +67,9 @@ impl State {
     }
 
     /// The state after the payload was executed.
-    pub fn started(self, pid: i32) -> Result<State> {
+    pub fn started(self, pid: i32, pid_start: Option<u64>) -> Result<State> {
         let status = self.status.after(Event::Started)?;
-        Ok(State { status, pid: Some(pid), pid_start: start_time(pid), started_at: Some(now()), ..self })
+        Ok(State { status, pid: Some(pid), pid_start, started_at: Some(now()), ..self })
     }
 
     /// The state after the end, with the exit code and, where it never started, the reason.
@@ -117,7 +117,7 @@ pub fn create(paths: &Paths, id: &str, name: &str, owner: (u32, u32)) -> Result<
         _ => Err(error),
     });
     made.with_context(|| format!("cannot create {}", directory.display()))?;
-    let lock = File::create(directory.join("lock")).context("cannot create the container's lock")?;
+    let lock = File::open(&directory).context("cannot open the container's directory")?;
     lock.try_lock().context("cannot lock the container")?;
     fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     give(&directory, owner)?;
@@ -190,10 +190,13 @@ impl Record {
         };
         // The lock first: what is read afterwards is at least as new.
         let alive = is_locked(directory);
-        let (Some(config), Some(state)) = (read("config.json")?, read("state.json")?) else { return Ok(None) };
+        let (Some(config), state) = (read("config.json")?, read("state.json")?) else { return Ok(None) };
         let broken = |file| format!("{} is damaged", directory.join(file).display());
         let config: Config = serde_json::from_slice(&config).with_context(|| broken("config.json"))?;
-        let mut state: State = serde_json::from_slice(&state).with_context(|| broken("state.json"))?;
+        let mut state: State = match state {
+            Some(state) => serde_json::from_slice(&state).with_context(|| broken("state.json"))?,
+            None => State::created(&boot_id()),
+        };
         if !alive {
             let event = if state.boot_id == boot_id() { Event::MonitorDied } else { Event::Rebooted };
             let after = state.status.after(event)?;
@@ -212,7 +215,7 @@ impl Record {
 
 /// Whether somebody holds the record's lock; nobody does where there is none.
 fn is_locked(directory: &Path) -> bool {
-    match File::open(directory.join("lock")) {
+    match File::open(directory) {
         Ok(lock) => lock.try_lock_shared().is_err(),
         Err(_) => false,
     }
@@ -249,7 +252,7 @@ pub fn leftovers(paths: &Paths) -> Vec<PathBuf> {
             return false;
         }
         let dead_and_temporary = || Record::load(path).is_ok_and(|r| r.is_some_and(|r| r.config.auto_remove && !r.alive));
-        removing || !path.join("config.json").exists() || !path.join("state.json").exists() || dead_and_temporary()
+        removing || !path.join("config.json").exists() || dead_and_temporary()
     };
     entries.map(|entry| entry.path()).filter(|path| abandoned(path)).collect()
 }

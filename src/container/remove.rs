@@ -55,7 +55,7 @@ pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, v
     end_payload(record);
     let store = record::open_directory(&paths.store)?;
     // Released when Monitor, or the Client that is still making it, is through.
-    if let Ok(lock) = std::fs::File::open(record.directory.join("lock")) {
+    if let Ok(lock) = std::fs::File::open(&record.directory) {
         lock.lock().context("cannot wait for the container's end")?;
     }
     milestone("rm-ended");

@@ -50,7 +50,7 @@ pub fn prepare(interactive: bool, owner: bool) -> Result<(Streams, Ends)> {
             Stream::Pipe(read)
         }
     };
-    let mut output = |fd: BorrowedFd| -> Result<(Stream, Option<OwnedFd>)> {
+    let output = |fd: BorrowedFd| -> Result<(Stream, Option<OwnedFd>)> {
         if owner && may_hand_on(fd) {
             return Ok((direct(fd)?, None));
         }

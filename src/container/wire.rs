@@ -17,7 +17,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -25,10 +25,11 @@ use crate::error::Failure;
 use crate::sys::sock;
 
 /// Longest message: a failure with its hint.
-const LONGEST: usize = 64 << 10;
+const LONGEST: usize = 16 << 10;
 
 /// Client to Monitor. EOF: the Client is gone; the container lives on.
 #[derive(Debug, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)] // sender + milestone
 pub enum FromClient {
     /// Pass a signal on to the payload.
     ClientSignal(i32),
@@ -38,6 +39,7 @@ pub enum FromClient {
 
 /// Monitor to Client.
 #[derive(Debug, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)] // sender + milestone
 pub enum FromMonitor {
     /// The payload runs. The console's master comes along where there is one.
     MonitorStarted,
@@ -56,6 +58,7 @@ pub enum ToInit {
 
 /// Init to Monitor. EOF after `InitRootReady`: the payload was executed.
 #[derive(Debug, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)] // sender + milestone
 pub enum FromInit {
     /// The root is complete; what remains is to become the payload. Carries the console's master where there is one.
     InitRootReady,
@@ -67,7 +70,10 @@ pub enum FromInit {
 /// Sends one message.
 pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd]) -> Result<()> {
     let bytes = serde_json::to_vec(message)?;
-    sock::send(socket.as_fd(), &bytes[..bytes.len().min(LONGEST)], fds).context("cannot reach the other process")
+    if bytes.len() > LONGEST {
+        bail!("a message of {} bytes is too long", bytes.len());
+    }
+    sock::send(socket.as_fd(), &bytes, fds).context("cannot reach the other process")
 }
 
 /// Receives one message and the descriptors with it; None at EOF.
@@ -87,10 +93,9 @@ pub fn receive_from_init(socket: impl AsFd) -> Result<Option<(FromInit, Vec<Owne
 }
 
 fn receive_bytes(socket: impl AsFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-    let mut buffer = vec![0u8; LONGEST];
+    let mut buffer = [0u8; LONGEST];
     let (length, fds) = sock::receive(socket.as_fd(), &mut buffer).context("cannot hear the other process")?;
-    buffer.truncate(length);
-    Ok((length > 0).then_some((buffer, fds)))
+    Ok((length > 0).then(|| (buffer[..length].to_vec(), fds)))
 }
 
 /// A point that a life has reached. In test builds the process dies here when `RL_FAILPOINT` names it.

@@ -73,7 +73,7 @@ fn on_network(path: &Path) -> bool {
     const CEPH: i64 = 0x00C3_6400;
     let Ok(stat) = statfs(path) else { return false };
     let FsType(magic) = stat.filesystem_type();
-    FsType(magic) == nix::sys::statfs::NFS_SUPER_MAGIC || [CIFS, SMB2, AFS, CEPH].contains(&(magic as i64))
+    FsType(magic) == nix::sys::statfs::NFS_SUPER_MAGIC || [CIFS, SMB2, AFS, CEPH].contains(&magic)
 }
 
 fn runtime_dir(uid: u32) -> PathBuf {

@@ -1,6 +1,6 @@
-//! Images in archives: `oci-archive:`, an image layout in a tar, and `docker-archive:`, what `docker save` writes (Docker image spec
-//! v1.2, "Combined Image JSON + Filesystem Changeset Format"). The first use takes the blobs into the store and notes what the archive was;
-//! as long as that stays the same, later uses read the note alone.
+//! Images in archives: `oci-archive:`, an image layout in a tar, and `docker-archive:`, what `docker save` writes (Docker image
+//! spec v1.2, "Combined Image JSON + Filesystem Changeset Format"). The first use takes the blobs into the store and notes what
+//! the archive was; as long as that stays the same, later uses read the note alone.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -235,7 +235,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Root's store lies below directories that others may enter, for container root is another id there; everybody else's is private.
+/// Root's store is open as far as its layers, for container root is another id there; everybody else's is private.
 fn top_mode() -> u32 {
     if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 }
 }

@@ -1,6 +1,6 @@
 //! Image documents: index, manifest, configuration (OCI image-spec v1.1: image-index.md, manifest.md, descriptor.md, config.md;
-//! Docker image manifest version 2, schema 2). Lenient where images in the wild are loose (null for empty, unknown fields), strict
-//! where a loose reading could be made to mean two things.
+//! Docker image manifest version 2, schema 2). Lenient where images in the wild are loose (null for empty, unknown fields),
+//! strict where a loose reading could be made to mean two things.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -129,13 +129,11 @@ impl Builder {
         if is_root { self.attach_root(overlay) } else { self.attach_in_root(overlay, at) }
     }
 
+    /// `upper.NAME` or `work.NAME`, made with the mode that the merged directory is to have.
     fn state_directory(&self, kind: &str, name: &str, mode: u32) -> Result<OwnedFd> {
-        let kind = c(kind);
-        let name = c(name);
-        make_directory(self.state.as_fd(), &kind, 0o755)?;
-        let parent = open_beneath(self.state.as_fd(), &kind, libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        make_directory(parent.as_fd(), &name, mode)?;
-        Ok(open_beneath(parent.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?)
+        let name = c(&format!("{kind}.{name}"));
+        make_directory(self.state.as_fd(), &name, mode)?;
+        Ok(open_beneath(self.state.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?)
     }
 
     fn skeleton_directory(&self, at: &Path, mode: u32) -> Result<()> {

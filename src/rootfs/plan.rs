@@ -12,7 +12,7 @@ use crate::sys::mount::{attr, propagation};
 pub enum MountStep {
     /// Upper and work directories live on a tmpfs, because the store's own file system cannot hold them.
     UpperOnTmpfs,
-    /// overlayfs of `lowers` (topmost first). `upper` names a pair `upper/NAME`, `work/NAME` in the container's directory.
+    /// overlayfs of `lowers` (topmost first). `upper` names a pair `upper.NAME`, `work.NAME` in the container's directory.
     Overlay { at: PathBuf, lowers: Vec<PathBuf>, upper: String, mode: u32, volatile: bool, optional: bool },
     /// The root is a tmpfs that the following steps fill.
     Skeleton,

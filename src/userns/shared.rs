@@ -147,6 +147,19 @@ pub struct Userns {
     making: Option<File>,
 }
 
+/// This process's line in the registry, by descriptor: it may leave the host's mounts before it leaves U.
+pub struct Entry {
+    registry: File,
+    name: String,
+}
+
+impl Entry {
+    /// Removes it: nobody shall try to join through a process that is about to end.
+    pub fn remove(&self) {
+        let _ = nix::unistd::unlinkat(&self.registry, self.name.as_str(), nix::unistd::UnlinkatFlags::NoRemoveDir);
+    }
+}
+
 /// U found, or on its way.
 pub struct Pending {
     plan: Plan,
@@ -220,11 +233,7 @@ fn inode_of(namespace: BorrowedFd) -> Option<u64> {
 impl Making {
     fn start(plan: &Plan, lock: File) -> Result<Making> {
         let (stay, gone) = sock::pair().context("cannot create a socket pair")?;
-        let fork = process::fork(ns::USER).context("cannot create a user namespace");
-        let fork = match advice::user_namespaces_blocked() {
-            Some(cure) if fork.is_err() => fork.hint(|| cure)?,
-            _ => fork?,
-        };
+        let fork = process::fork(ns::USER).context("cannot create a user namespace").or_else(refused)?;
         let mapper = match fork {
             Fork::Child => {
                 drop((lock, stay));
@@ -265,7 +274,8 @@ impl Making {
                 let mut said = String::new();
                 let _ = helper.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
                 let said = said.lines().next().unwrap_or("no reason given").trim().to_string();
-                return refused(anyhow!("cannot map user IDs: {name} failed ({status}): {said}"));
+                let error = anyhow!("cannot map user IDs: {name} failed ({status}): {said}");
+                return refused(error).hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)");
             }
         }
         let namespace = member_namespace(self.mapper.pid, self.mapper.pidfd.as_fd()).context("cannot open the user namespace")?;
@@ -278,10 +288,11 @@ impl Making {
     }
 }
 
+/// The failure with the switch of this host that is behind it, where one is.
 fn refused<T>(error: anyhow::Error) -> Result<T> {
     match advice::user_namespaces_blocked() {
         Some(cure) => Err(error).hint(|| cure),
-        None => Err(error).hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)"),
+        None => Err(error),
     }
 }
 
@@ -298,10 +309,7 @@ pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
         }
         put("gid_map", &text(&maps.gid))
     });
-    match advice::user_namespaces_blocked() {
-        Some(cure) if result.is_err() => result.hint(|| cure),
-        _ => result,
-    }
+    result.or_else(refused)
 }
 
 impl Pending {
@@ -348,6 +356,13 @@ impl Userns {
             lock.unlock().context("cannot unlock the registry")?;
         }
         Ok(())
+    }
+
+    /// Takes the entry of the member that is this process back; a killed member's goes when it is found dead.
+    pub fn registry_entry(&self) -> Option<Entry> {
+        let inode = nix::sys::stat::fstat(&self.namespace).ok()?.st_ino;
+        let registry = File::open(&self.registry).ok()?;
+        Some(Entry { registry, name: format!("{}-{inode}", std::process::id()) })
     }
 
     /// In a child: forgets the making lock, which the parent gives up when it has registered the child.

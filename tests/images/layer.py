@@ -53,7 +53,10 @@ def write_layer(tree, out):
                 mark(tar, os.path.join(name, ".wh..wh..opq"))
 
 def sha256(stream):
-    return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while part := stream.read(1 << 20):
+        digest.update(part)
+    return "sha256:" + digest.hexdigest()
 
 class Layout:
     def __init__(self, directory):

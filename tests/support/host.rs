@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Mounts, processes and cgroups that a run of `rl` could leave. The user's other runs show here too, so a test that
-/// compares it takes `Rl::alone()`.
+/// Mounts, processes and cgroups that a run of `rl` could leave. Those of other tests of the executable show here too, so a
+/// test that compares it takes `Rl::alone()`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostState {
     /// Lines of /proc/self/mountinfo.
     pub mounts: Vec<String>,
-    /// "PID COMM" of this user's processes named `rl…` and of all that run as one of its subuids.
+    /// "PID COMM" of whatever this executable's tests have started and left.
     pub processes: Vec<String>,
     /// Cgroup directories that belong to this user.
     pub cgroups: Vec<PathBuf>,
@@ -47,32 +47,31 @@ impl HostState {
     }
 }
 
-/// A process's name and its owners: not the files' owner in /proc, which is root for one that is not dumpable.
-fn process(pid: u32) -> Option<(String, Vec<u32>)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
-    // A zombie holds nothing, and is its parent's to reap.
-    if field("State:")?.starts_with('Z') {
-        return None;
-    }
-    Some((field("Name:")?.to_string(), field("Uid:")?.split_whitespace().flat_map(str::parse).collect()))
-}
-
+/// "PID COMM" of all below our parent but us: `keep` (tests/run starts it) is the subreaper of whatever leaves its own.
 fn processes() -> Vec<String> {
-    let me = nix::unistd::getuid().as_raw();
-    let guests = sub_ids("/etc/subuid");
-    let mut found: Vec<String> = fs::read_dir("/proc")
-        .expect("/proc")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != std::process::id())
-        .filter_map(|pid: u32| {
-            let (name, uids) = process(pid)?;
-            let ours = uids.contains(&me) && name.starts_with("rl") || uids.iter().any(|u| guests.iter().any(|r| r.contains(u)));
-            ours.then(|| format!("{pid} {name}"))
-        })
-        .collect();
+    let all: Vec<(u32, u32, String)> =
+        fs::read_dir("/proc").expect("/proc").filter_map(|e| process(e.ok()?.file_name().to_str()?.parse().ok()?)).collect();
+    let mut found = Vec::new();
+    let mut parents = vec![std::os::unix::process::parent_id()];
+    while let Some(parent) = parents.pop() {
+        for (pid, _, name) in all.iter().filter(|(_, of, _)| *of == parent) {
+            parents.push(*pid);
+            if *pid != std::process::id() {
+                found.push(format!("{pid} {name}"));
+            }
+        }
+    }
     found.sort();
     found
+}
+
+/// A process's pid, parent and name; None for a zombie, which holds nothing and is its parent's to reap.
+fn process(pid: u32) -> Option<(u32, u32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (before, after) = stat.rsplit_once(") ")?;
+    let mut fields = after.split(' ');
+    let name = before.split_once('(')?.1.to_string();
+    (fields.next()? != "Z").then_some((pid, fields.next()?.parse().ok()?, name))
 }
 
 /// The caller's ranges in /etc/subuid or /etc/subgid.

@@ -1,7 +1,7 @@
 //! Reading tar archives from a hostile source: ustar, PAX, GNU long names and sparse files (pax(1); GNU tar manual).
 //!
-//! Written for this and nothing more: every length is bounded before memory is taken for it, and where readers are known to disagree
-//! about what an archive holds, it is refused instead of read one way (CVE-2025-62518, RUSTSEC-2026-0112).
+//! Written for this and nothing more: every length is bounded before memory is taken for it, and where readers are known to
+//! disagree about what an archive holds, it is refused instead of read one way (CVE-2025-62518, RUSTSEC-2026-0112).
 
 mod header;
 mod pax;

@@ -1,5 +1,5 @@
-//! PAX extended headers (pax(1), "pax Extended Header"): `LENGTH KEYWORD=VALUE\n`, again and again. Strict: what two readers could
-//! take differently is refused (CVE-2025-62518).
+//! PAX extended headers (pax(1), "pax Extended Header"): `LENGTH KEYWORD=VALUE\n`, again and again. Strict: what two readers
+//! could take differently is refused (CVE-2025-62518).
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,8 @@ impl Sparse {
     }
 }
 
-/// Refuses a global header (`g`) that would change entries: readers do not agree on what it does. What git writes, a comment, is fine.
+/// Refuses a global header (`g`) that would change entries: readers do not agree on what it does. What git writes, a comment,
+/// is fine.
 pub fn check_global(bytes: &[u8]) -> Result<()> {
     const HARMLESS: [&[u8]; 6] = [b"comment", b"charset", b"hdrcharset", b"atime", b"ctime", b"mtime"];
     match records(bytes)?.iter().find(|(key, _)| !HARMLESS.contains(key)) {
@@ -158,7 +159,7 @@ fn time(value: &[u8]) -> Result<(i64, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -215,7 +216,7 @@ mod tests {
             b"x",
             b" ",
             b"6 a=b",
-            b"7 a=bc\n",
+            b"8 a=bc\n",
             b"5 a=b\n",
             b"99999999999999999999 a=b\n",
             b"5 =b\n\n",

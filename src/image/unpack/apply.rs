@@ -1,7 +1,7 @@
 //! The entries of one layer, applied one after another to its directory.
 //!
-//! Whiteouts become what overlayfs reads without privilege (`userxattr`): a character device 0:0 for a removed name, which any user
-//! namespace may create since Linux 5.8, and `user.overlay.opaque` on a directory whose lower contents are gone.
+//! Whiteouts become what overlayfs reads without privilege (`userxattr`): a character device 0:0 for a removed name, which any
+//! user namespace may create since Linux 5.8, and `user.overlay.opaque` on a directory whose lower contents are gone.
 
 use std::fs::File;
 use std::io::Read;
@@ -215,7 +215,7 @@ fn implied(ledger: &mut Ledger, setter: &mut Setter, root: BorrowedFd, path: &[u
 }
 
 fn attributes(entry: &Entry) -> Attributes {
-    Attributes { uid: entry.uid, gid: entry.gid, mode: entry.mode, mtime: Some(entry.mtime) }
+    Attributes { uid: entry.uid, gid: entry.gid, mode: entry.mode, mtime: entry.mtime }
 }
 
 /// Opens for reading what was just made here: never follows, never waits for a fifo's other end.

@@ -34,23 +34,27 @@ impl Setter {
         Setter { one_uid: one_id("/proc/self/uid_map"), one_gid: one_id("/proc/self/gid_map"), left_out: BTreeSet::new() }
     }
 
+    /// For tests by an ordinary user outside of any user namespace: everything is to belong to that user.
+    #[cfg(test)]
+    pub fn for_tests() -> Setter {
+        let ordinary = !nix::unistd::geteuid().is_root();
+        Setter { one_uid: ordinary, one_gid: ordinary, left_out: BTreeSet::new() }
+    }
+
     /// What was left out, in sentences.
     pub fn warnings(self) -> Vec<String> {
         self.left_out.into_iter().map(str::to_string).collect()
     }
 
-    /// A file, directory or fifo. Owner before mode, since a change of owner clears the setuid bits and file capabilities (chown(2));
-    /// time last.
+    /// A file, directory or fifo. Owner before mode, since a change of owner clears the setuid bits and file capabilities
+    /// (chown(2)); time last.
     pub fn set(&mut self, fd: BorrowedFd, wanted: &Attributes, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
         let (uid, gid) = self.owner(wanted);
         mapped(fchown(fd, uid, gid), wanted).context("cannot set its owner")?;
         fchmod(fd, Mode::from_bits_truncate(wanted.mode)).context("cannot set its mode")?;
         self.set_xattrs(fd, xattrs)?;
-        if let Some(mtime) = wanted.mtime {
-            let time = time(mtime);
-            futimens(fd, &time, &time).context("cannot set its time")?;
-        }
-        Ok(())
+        let time = time(wanted.mtime);
+        futimens(fd, &time, &time).context("cannot set its time")
     }
 
     /// A symlink, which has no descriptor that would do and no mode.
@@ -59,11 +63,8 @@ impl Setter {
         let name = c_string(name);
         let owned = fchownat(parent, name.as_c_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW);
         mapped(owned, wanted).context("cannot set its owner")?;
-        if let Some(mtime) = wanted.mtime {
-            let time = time(mtime);
-            utimensat(parent, name.as_c_str(), &time, &time, UtimensatFlags::NoFollowSymlink).context("cannot set its time")?;
-        }
-        Ok(())
+        let time = time(wanted.mtime);
+        utimensat(parent, name.as_c_str(), &time, &time, UtimensatFlags::NoFollowSymlink).context("cannot set its time")
     }
 
     fn owner(&mut self, wanted: &Attributes) -> (Option<Uid>, Option<Gid>) {
@@ -111,7 +112,7 @@ fn mapped(owned: nix::Result<()>, wanted: &Attributes) -> Result<()> {
         return Ok(owned?);
     }
     Err(anyhow!("the container has no uid {} or no gid {}", wanted.uid, wanted.gid)).hint(|| {
-        "take an image with smaller ids, or give yourself more: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST \"$USER\""
+        "take an image with smaller ids, or get more: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST \"$USER\""
     })
 }
 

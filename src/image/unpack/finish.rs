@@ -70,7 +70,12 @@ impl Unpacking {
             };
             let wanted = match note {
                 Note::Listed(attributes) => attributes,
-                Note::Implied | Note::Whiteout => inherited(root, lowers, path)?.unwrap_or(PLAIN),
+                Note::Implied | Note::Whiteout => match inherited(root, lowers, path)? {
+                    Some(attributes) => attributes,
+                    // It was only made to hold a whiteout that has turned out idle.
+                    None if unlinkat(root, c_string(path).as_c_str(), UnlinkatFlags::RemoveDir).is_ok() => continue,
+                    None => PLAIN,
+                },
             };
             self.setter.set(directory.as_fd(), &wanted, &[]).with_context(|| format!("directory {}", super::shown(path)))?;
         }
@@ -97,7 +102,7 @@ fn inherited(root: BorrowedFd, lowers: &[OwnedFd], path: &[u8]) -> Result<Option
 }
 
 fn attributes(stat: &FileStat) -> Result<Attributes> {
-    let mtime = Some((stat.st_mtime, u32::try_from(stat.st_mtime_nsec)?));
+    let mtime = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec)?);
     Ok(Attributes { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777, mtime })
 }
 

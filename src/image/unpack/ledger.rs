@@ -11,12 +11,12 @@ pub struct Attributes {
     pub uid: u32,
     pub gid: u32,
     pub mode: u32,
-    /// Seconds and nanoseconds; None leaves it.
-    pub mtime: Option<(i64, u32)>,
+    /// Seconds and nanoseconds.
+    pub mtime: (i64, u32),
 }
 
-/// A directory that nobody describes (tar makes such parents, too).
-pub const PLAIN: Attributes = Attributes { uid: 0, gid: 0, mode: 0o755, mtime: None };
+/// A directory that nobody describes. Of no time, so that a layer unpacks to the same wherever and whenever.
+pub const PLAIN: Attributes = Attributes { uid: 0, gid: 0, mode: 0o755, mtime: (0, 0) };
 
 /// What a layer says about one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
