@@ -21,5 +21,5 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let shell = || vec![std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())];
     let command = if args.command.is_empty() { shell() } else { args.command.clone() };
-    spawn::command(&mut context.userns()?, &command)
+    spawn::command(context.userns()?, &command)
 }

@@ -24,6 +24,8 @@ pub struct Config {
     /// 64 hex digits.
     pub id: String,
     pub name: String,
+    /// The name was asked for, and so has a link of its own.
+    pub named: bool,
     /// RFC 3339.
     pub created: String,
     /// The image as the user named it.
@@ -105,6 +107,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         stop_signal: stop_signal(options, given.image)?,
         id: given.id,
         name: given.name,
+        named: options.name.is_some(),
         created: given.created,
         image: options.image.clone(),
         image_id: given.image_id,

@@ -1,13 +1,13 @@
 //! Init: from a clone of Monitor to the payload.
 //!
-//! Started by Monitor. Namespaces: user (nested in U), mount, and of its own unless shared with the host: pid, network, ipc, uts, cgroup,
-//! time. Owns one end of the conversation with Monitor, the payload's streams, and while it builds them the mounts of the root. Waits
-//! only for its id maps. Ends in the execve of the payload, by way of the trampoline; under `--init` a child of it does, and it
+//! Started by Monitor. Namespaces: user (nested in U), mount, and of its own unless shared with the host: pid, network (made by a thread
+//! meanwhile), ipc, uts, cgroup, time. Owns one end of the conversation with Monitor, the payload's streams, and while it builds them the mounts of the root. Waits
+//! for its id maps and for the record. Ends in the execve of the payload, by way of the trampoline; under `--init` a child of it does, and it
 //! stays as the Reaper. Undumpable throughout: nothing in the container may look into a process that has the host's memory.
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -21,8 +21,8 @@ use super::wire::{self, FromInit, ToInit, milestone};
 use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, Failure};
 use crate::network;
 use crate::role::Role;
-use crate::rootfs::apply::{self, Rootfs};
-use crate::rootfs::plan::MountStep;
+use crate::rootfs::apply::{Builder, Rootfs};
+use crate::rootfs::plan::Plan;
 use crate::rootfs::{dev, inroot};
 use crate::security::caps::names_to_bits;
 use crate::sys::process::{self, Exit, Fork};
@@ -31,7 +31,7 @@ use crate::sys::{caps, fs, mount, sock, trampoline, tty};
 /// What Init inherits from Monitor.
 pub struct Init<'a> {
     pub config: &'a Config,
-    pub steps: &'a [MountStep],
+    pub plan: &'a Plan,
     /// The container's directory on the host.
     pub directory: &'a Path,
     /// None with a terminal.
@@ -42,12 +42,9 @@ pub struct Init<'a> {
 }
 
 /// Lives Init's life: this process becomes the payload or ends.
-pub fn run(init: Init) -> ! {
-    let monitor = init.monitor.try_clone();
+pub fn run(mut init: Init) -> ! {
     let Err(error) = init.live();
-    if let Ok(monitor) = monitor {
-        let _ = wire::send(monitor, &FromInit::InitFailed(Failure::from(&error)), &[]);
-    }
+    let _ = wire::send(&init.monitor, &FromInit::InitFailed(Failure::from(&error)), &[]);
     process::exit_now(EXIT_NOT_FOUND)
 }
 
@@ -60,18 +57,27 @@ struct Payload {
 }
 
 impl Init<'_> {
-    fn live(mut self) -> Result<Infallible> {
+    fn live(&mut self) -> Result<Infallible> {
         process::set_title(&Role::Init.title(&self.config.name), &Role::Init.comm());
+        self.close_what_is_monitors()?;
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
         // Not before: Monitor could not have written the maps of an undumpable process.
         process::set_dumpable(false)?;
-        let rootfs = apply::apply(self.steps, self.directory)?;
+        let network = network::begin(self.config.network).context("cannot create the network namespace")?;
+        if wire::receive::<ToInit>(&self.monitor)?.is_none() {
+            bail!("the monitor died");
+        }
+        let mut builder = Builder::new(self.directory)?;
+        builder.apply(&self.plan.early)?;
+        network.enter()?;
+        builder.apply(&self.plan.late)?;
+        let rootfs = builder.finish()?;
         milestone("init-mounted");
         let user = self.user(&rootfs)?;
         let (master, streams) = self.streams(&rootfs, &user)?;
-        self.name_and_network()?;
+        self.host_name()?;
         let cwd = self.working_directory(&rootfs)?;
         let master: Vec<BorrowedFd> = master.iter().map(|fd| fd.as_fd()).collect();
         wire::send(&self.monitor, &FromInit::InitRootReady, &master)?;
@@ -83,6 +89,15 @@ impl Init<'_> {
             self.stay_as_reaper()?;
         }
         self.become_payload(&user, streams, cwd)
+    }
+
+    /// With Monitor's end of its conversation with Client, say, Monitor's death would go unnoticed.
+    fn close_what_is_monitors(&self) -> Result<()> {
+        let mut keep = vec![self.monitor.as_raw_fd()];
+        if let Some(streams) = &self.streams {
+            keep.extend([&streams.stdin, &streams.stdout, &streams.stderr].into_iter().filter_map(Stream::raw));
+        }
+        process::close_all_but(&keep).context("cannot close inherited descriptors")
     }
 
     /// Looks the user up in the container's own files, each opened beneath the root and never larger than the limit.
@@ -113,12 +128,12 @@ impl Init<'_> {
         Ok((None, [take(streams.stdin)?, take(streams.stdout)?, take(streams.stderr)?]))
     }
 
-    fn name_and_network(&self) -> Result<()> {
+    fn host_name(&self) -> Result<()> {
         let spec = &self.config.spec;
         if spec.linux.has("uts") {
             nix::unistd::sethostname(&spec.hostname).context("cannot set the host name")?;
         }
-        network::setup(self.config.network).context("cannot bring up the network")
+        Ok(())
     }
 
     /// Made if missing, opened once, refused where it leads through a magic link (CVE-2024-21626).
@@ -149,7 +164,7 @@ impl Init<'_> {
         reap(child)
     }
 
-    fn become_payload(self, user: &User, streams: [OwnedFd; 3], cwd: OwnedFd) -> Result<Infallible> {
+    fn become_payload(&self, user: &User, streams: [OwnedFd; 3], cwd: OwnedFd) -> Result<Infallible> {
         let process = &self.config.spec.process;
         nix::unistd::setsid().context("cannot begin a session")?;
         if process.terminal {
@@ -180,7 +195,7 @@ impl Init<'_> {
             bail!("the monitor died");
         }
         milestone("init-exec");
-        execute(payload, streams, self.monitor)
+        execute(payload, streams, self.monitor.as_fd())
     }
 
     /// Finds the command as the user will be able to: with its ids, from its directory, by its PATH.
@@ -262,12 +277,13 @@ fn executable(path: &CString) -> std::io::Result<()> {
 }
 
 /// Puts the streams on 0 to 2 and the conversation on 3, marks everything else to be closed, and executes.
-fn execute(payload: Payload, streams: [OwnedFd; 3], monitor: OwnedFd) -> Result<Infallible> {
+fn execute(payload: Payload, streams: [OwnedFd; 3], monitor: BorrowedFd) -> Result<Infallible> {
     // Above the places that are about to be taken, or one would overwrite another.
-    let high = |fd: OwnedFd| process::duplicate_above(fd.as_fd(), 10);
+    let high = |fd: BorrowedFd| process::duplicate_above(fd, 10);
     let [stdin, stdout, stderr] = streams;
-    let (trampoline, monitor) = (high(payload.trampoline)?, high(monitor)?);
-    for (place, fd) in [high(stdin)?, high(stdout)?, high(stderr)?, monitor].into_iter().enumerate() {
+    let trampoline = high(payload.trampoline.as_fd())?;
+    let placed = [high(stdin.as_fd())?, high(stdout.as_fd())?, high(stderr.as_fd())?, high(monitor)?];
+    for (place, fd) in placed.iter().enumerate() {
         process::put_at(fd.as_fd(), place as i32).context("cannot place a stream")?;
     }
     process::cloexec_from(trampoline::REPORT_FD as u32 + 1).context("cannot close what is not the payload's")?;

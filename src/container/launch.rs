@@ -30,11 +30,11 @@ use crate::network::resolv;
 use crate::oci::image::ContainerConfig;
 use crate::rootfs::host_view::{self, View};
 use crate::rootfs::mountinfo;
-use crate::rootfs::plan::{self, MountStep, RootSource, Surroundings};
+use crate::rootfs::plan::{self, Plan, RootSource, Surroundings};
 use crate::sys::process::{self, Fork};
 use crate::sys::{fs as sys_fs, sock};
 use crate::userns::idmap::{IdMaps, to_host};
-use crate::userns::shared::{self, Pending, Userns};
+use crate::userns::shared::{self, Pending};
 
 /// Group `tty` in practically every distribution, and what glibc's grantpt wants.
 const TTY_GROUP: u32 = 5;
@@ -45,63 +45,37 @@ pub fn run(options: &Options, paths: &Paths, caller: &Caller) -> Result<u8> {
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
     let signals = catch_signals(options.tty)?;
     let pending = shared::begin(caller, &paths.runtime)?;
-    let (config, draft, userns) = create(options, paths, caller, pending)?;
-    let started = start(config, &draft, paths, userns);
-    if started.is_err() {
-        discard(paths, &draft.directory, options);
-    }
-    let (client, relays) = started?;
-    drop(draft);
-    attend(client, relays, &signals, options)
-}
-
-/// Everything up to a complete record; nothing of it is left when this fails.
-fn create(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Draft, Userns)> {
     if let Some((lacking, cure)) = &pending.plan().warning {
         eprintln!("rl: {lacking} (try: {cure})");
     }
+    let (config, pending) = prepare(options, paths, caller, pending)?;
+    let name = config.name.clone();
+    let started = start(config, options, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
+    attend(started, &signals, options)
+}
+
+/// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet.
+fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pending) -> Result<(Config, Pending)> {
     if let Some(cidfile) = options.cidfile.as_ref().filter(|file| file.exists()) {
         bail!("the container id file {} exists already", cidfile.display());
     }
     check_sources(options)?;
-    let (source, store) = (options.image.parse::<Source>()?, Store::new(&paths.store));
-    let image = match &source {
-        Source::Rootfs(_) => None,
-        source => Some(image::open(&store, source)?),
-    };
+    let source = options.image.parse::<Source>()?;
+    if let Source::Rootfs(dir) = &source {
+        let config = configure(options, paths, caller, None, RootSource::Directory(checked_directory(dir)?))?;
+        return Ok((config, pending));
+    }
+    let store = Store::new(&paths.store);
+    let image = image::open(&store, &source)?;
     let map_id = pending.plan().maps.id();
-    // Unpacking needs U, so there is nothing to overlap with; a second run finds the layers.
-    let (pending, userns) = match &image {
-        Some(image) if !image.missing_layers(&store, &map_id).is_empty() => {
-            let userns = pending.finish()?;
-            image.unpack(&store, &userns)?;
-            (None, Some(userns))
-        }
-        _ => (Some(pending), None),
-    };
-    let owner = userns.as_ref().map_or_else(|| pending.as_ref().map(|p| p.plan().maps.root()), |u| Some(u.root_ids()));
-    let owner = owner.unwrap_or((caller.uid, caller.gid));
-    let root = match (&image, source) {
-        (Some(image), _) => RootSource::Layers(image.layer_dirs(&store, &map_id)),
-        (None, Source::Rootfs(dir)) => RootSource::Directory(checked_directory(&dir)?),
-        (None, _) => bail!("an image without layers"),
-    };
-    let config = configure(options, paths, caller, image.as_ref(), root)?;
-    let draft = record::create(paths, &config.id, &config.name, owner)?;
-    if let Err(error) = fill_record(options, paths, &config, &draft, owner) {
-        discard(paths, &draft.directory, options);
-        return Err(error);
+    if !image.missing_layers(&store, &map_id).is_empty() {
+        // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.
+        let userns = pending.finish()?;
+        image.unpack(&store, &userns)?;
+        pending = Pending::Ready(userns);
     }
-    milestone("client-recorded");
-    let userns = match (userns, pending) {
-        (Some(userns), _) => Ok(userns),
-        (None, Some(pending)) => pending.finish(),
-        (None, None) => Err(anyhow!("no user namespace")),
-    };
-    if userns.is_err() {
-        discard(paths, &draft.directory, options);
-    }
-    Ok((config, draft, userns?))
+    let root = RootSource::Layers(image.layer_dirs(&store, &map_id));
+    Ok((configure(options, paths, caller, Some(&image), root)?, pending))
 }
 
 fn check_terminal(options: &Options) -> Result<()> {
@@ -145,7 +119,7 @@ fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&I
     config::build(
         options,
         Given {
-            id: hex(&id),
+            id,
             name,
             created: record::now(),
             image_id: image.map(|image| image.id.to_string()).unwrap_or_default(),
@@ -156,100 +130,99 @@ fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&I
             lookup: &|name| std::env::var(name).ok(),
             env_files,
             volumes: &paths.volumes(),
-            volume_name: &|| random_id().map(|id| hex(&id)).unwrap_or_default(),
+            volume_name: &|| random_id().unwrap_or_default(),
         },
     )
 }
 
-fn random_id() -> Result<[u8; 32]> {
+/// 64 hex digits.
+fn random_id() -> Result<String> {
     let mut id = [0; 32];
     fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut id)).context("cannot read /dev/urandom")?;
-    Ok(id)
+    Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn fill_record(options: &Options, paths: &Paths, config: &Config, draft: &Draft, owner: (u32, u32)) -> Result<()> {
-    for used in &config.volumes {
-        volume::create(paths, &used.name, Default::default(), used.anonymous, owner)?;
-    }
-    let directory = record::open_directory(&draft.directory)?;
-    record::write_json(&directory, "config.json", config)?;
-    record::give(&draft.directory.join("config.json"), owner)?;
-    if let Some(cidfile) = &options.cidfile {
-        let written =
-            fs::File::create_new(cidfile).and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()));
-        written.with_context(|| format!("cannot write the container id file {}", cidfile.display()))?;
-    }
-    Ok(())
-}
-
-/// Takes back a record that nobody has used yet: it holds only what the caller made.
-fn discard(paths: &Paths, directory: &Path, options: &Options) {
-    if let Ok(Some(record)) = record::Record::load(directory) {
-        let _ = fs::remove_file(paths.names().join(&record.config.name));
-        for volume in record.config.volumes.iter().filter(|volume| volume.anonymous) {
-            let _ = fs::remove_dir_all(paths.volumes().join(&volume.name));
-        }
-        if let Some(cidfile) = &options.cidfile {
-            let _ = fs::remove_file(cidfile);
-        }
-    }
-    let _ = fs::remove_dir_all(directory);
-}
-
-/// What Client keeps of a container that it has started.
-struct Attended {
+/// A container that runs, or is about to.
+struct Started {
     monitor: process::Child,
     conversation: OwnedFd,
     name: String,
+    relays: Relays,
 }
 
-/// Plans the root, clones Monitor, makes it joinable.
-fn start(config: Config, draft: &Draft, paths: &Paths, mut userns: Userns) -> Result<(Attended, Relays)> {
-    let nested = match config.keep_id {
-        None => userns.plan.maps.identity_within(),
-        Some((uid, gid)) => userns.plan.maps.keep_id_within(uid, gid),
-    };
-    let steps = mount_steps(&config, &draft.directory, paths, &nested)?;
-    let owner = owns_streams(&config);
+/// Clones Monitor and gives it what it waits for, each as soon as it is there: U while newuidmap works takes longest, else the record.
+fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> Result<Started> {
+    let owner = pending.plan().maps.root();
+    record::make_store(paths, owner)?;
+    let on_tmpfs = needs_tmpfs(paths)?;
+    let nested = monitor::nested(&config, &pending.plan().maps);
+    let plan = plan_mounts(&config, paths, &nested, on_tmpfs)?;
     let (streams, ends) = match config.spec.process.terminal {
         true => (None, Ends::default()),
-        false => stdio::prepare(config.interactive, owner).map(|(streams, ends)| (Some(streams), ends))?,
+        false => stdio::prepare(config.interactive, owns_streams(&config)).map(|(streams, ends)| (Some(streams), ends))?,
     };
     let (conversation, monitors_end) = sock::pair().context("cannot create a socket pair")?;
     let store = record::open_directory(&paths.store)?;
-    let directory = record::open_directory(&draft.directory)?;
-    let name = config.name.clone();
-    let child = match process::fork(0).context("cannot start the monitor")? {
+    let monitor = match process::fork(0).context("cannot start the monitor")? {
         Fork::Child => {
             drop(conversation);
-            userns.leave_lock_to_parent();
-            let lock = draft.lock.try_clone().ok();
-            let path = draft.directory.clone();
-            monitor::run(Monitor {
-                config,
-                steps,
-                nested,
-                streams,
-                ends,
-                client: monitors_end,
-                store,
-                directory,
-                path,
-                userns,
-                boot_id: record::boot_id(),
-                lock,
-            })
+            let path = paths.containers().join(&config.id);
+            let boot_id = record::boot_id();
+            monitor::run(Monitor { config, plan, streams, ends, client: monitors_end, store, path, boot_id }, pending.into_prospect())
         }
         Fork::Parent(child) => child,
     };
+    drop((monitors_end, streams));
     milestone("client-cloned");
-    userns.register(child.pid)?;
-    milestone("client-registered");
-    Ok((Attended { monitor: child, conversation, name }, Relays::of_pipes(ends)?))
+    let overlay = matches!(config.root, RootSource::Layers(_)) && !on_tmpfs;
+    let record = || make_record(options, paths, &config, owner, overlay);
+    let early = if matches!(pending, Pending::Making { .. }) { Some(record()?) } else { None };
+    let userns = match pending.finish() {
+        Ok(userns) => userns,
+        Err(error) => {
+            early.iter().for_each(|draft| discard(paths, draft, &config, options));
+            return Err(error);
+        }
+    };
+    // A Monitor that died is noticed in attend, by the end of the conversation.
+    let _ = wire::send(&conversation, &FromClient::ClientMapped, &[userns.namespace()]);
+    let draft = early.map_or_else(record, Ok)?;
+    milestone("client-recorded");
+    if wire::send(&conversation, &FromClient::ClientRecorded, &[draft.directory.as_fd()]).is_err() {
+        discard(paths, &draft, &config, options);
+    }
+    milestone("client-started");
+    Ok(Started { monitor, conversation, name: config.name, relays: Relays::of_pipes(ends)? })
+}
+
+/// The record with what belongs to it: volumes and the container id file.
+fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) -> Result<Draft> {
+    for used in &config.volumes {
+        volume::create(paths, &used.name, Default::default(), used.anonymous, owner)?;
+    }
+    let draft = record::create(paths, config, owner, overlay)?;
+    if let Some(cidfile) = &options.cidfile {
+        let written = fs::File::create_new(cidfile).and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()));
+        if let Err(error) = written {
+            discard(paths, &draft, config, options);
+            return Err(error).with_context(|| format!("cannot write the container id file {}", cidfile.display()));
+        }
+    }
+    Ok(draft)
+}
+
+/// Takes back a record that nobody has used yet: it holds only what the caller made.
+fn discard(paths: &Paths, draft: &Draft, config: &Config, options: &Options) {
+    if config.named {
+        let _ = fs::remove_file(paths.names().join(&config.name));
+    }
+    for volume in config.volumes.iter().filter(|volume| volume.anonymous) {
+        let _ = fs::remove_dir_all(paths.volumes().join(&volume.name));
+    }
+    if let Some(cidfile) = &options.cidfile {
+        let _ = fs::remove_file(cidfile);
+    }
+    let _ = fs::remove_dir_all(&draft.path);
 }
 
 /// Container root owns what the caller owns; so does the caller's own number under keep-id.
@@ -261,7 +234,7 @@ fn owns_streams(config: &Config) -> bool {
     }
 }
 
-fn mount_steps(config: &Config, directory: &Path, paths: &Paths, nested: &IdMaps) -> Result<Vec<MountStep>> {
+fn plan_mounts(config: &Config, paths: &Paths, nested: &IdMaps, upper_on_tmpfs: bool) -> Result<Plan> {
     let volatile = config.auto_remove;
     let root = match &config.root {
         RootSource::Layers(layers) => plan::root_of_layers(layers, volatile),
@@ -278,7 +251,6 @@ fn mount_steps(config: &Config, directory: &Path, paths: &Paths, nested: &IdMaps
         ("resolv.conf", resolv::resolv_conf(config.network, &config.dns)),
     ];
     let tty_group = to_host(&nested.gid, TTY_GROUP).is_some();
-    let upper_on_tmpfs = needs_tmpfs(directory)?;
     plan::plan(&config.spec, Surroundings { root, etc, tty_group, upper_on_tmpfs })
 }
 
@@ -297,10 +269,10 @@ fn hidden_in(dir: &Path, paths: &Paths) -> Vec<PathBuf> {
 }
 
 /// Whether the store's file system cannot hold an overlay's upper directory: it is an overlay itself, as in another container.
-fn needs_tmpfs(directory: &Path) -> Result<bool> {
+fn needs_tmpfs(paths: &Paths) -> Result<bool> {
     const OVERLAYFS: i64 = 0x794c_7630;
     const FUSE: i64 = 0x6573_5546;
-    let opened = record::open_directory(directory)?;
+    let opened = record::open_directory(&paths.store)?;
     let unsuitable = matches!(sys_fs::fs_magic(opened.as_fd()).unwrap_or(0), OVERLAYFS | FUSE);
     if unsuitable && kernel() < (6, 6) {
         return Err(anyhow!("the store's file system cannot hold a container's changes, and a tmpfs can from Linux 6.6 on"))
@@ -338,11 +310,12 @@ fn catch_signals(has_terminal: bool) -> Result<SignalFd> {
 }
 
 /// Stays with the container: forwards signals and streams until Monitor reports the end.
-fn attend(client: Attended, mut relays: Relays, signals: &SignalFd, options: &Options) -> Result<u8> {
+fn attend(client: Started, signals: &SignalFd, options: &Options) -> Result<u8> {
+    let Started { monitor, conversation, name, mut relays } = client;
     let mut terminal: Option<(OwnedFd, Option<RawMode>)> = None;
     loop {
         let mut set =
-            vec![PollFd::new(client.conversation.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            vec![PollFd::new(conversation.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         set.extend(relays.interests());
         match poll(&mut set, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
@@ -353,16 +326,16 @@ fn attend(client: Attended, mut relays: Relays, signals: &SignalFd, options: &Op
         drop(set);
         if ready.contains(&signals.as_raw_fd()) {
             while let Ok(Some(signal)) = signals.read_signal() {
-                forward(signal.ssi_signo as i32, &client.conversation, terminal.as_ref().map(|(master, _)| master));
+                forward(signal.ssi_signo as i32, &conversation, terminal.as_ref().map(|(master, _)| master));
             }
         }
         if relays.advance(&ready) {
-            let _ = wire::send(&client.conversation, &FromClient::ClientOutputBroken, &[]);
+            let _ = wire::send(&conversation, &FromClient::ClientOutputBroken, &[]);
         }
-        if !ready.contains(&client.conversation.as_raw_fd()) {
+        if !ready.contains(&conversation.as_raw_fd()) {
             continue;
         }
-        match wire::receive::<FromMonitor>(&client.conversation)? {
+        match wire::receive::<FromMonitor>(&conversation)? {
             Some((FromMonitor::MonitorStarted, fds)) => {
                 if let Some(master) = fds.into_iter().next() {
                     console::copy_size(master.as_fd());
@@ -376,12 +349,12 @@ fn attend(client: Attended, mut relays: Relays, signals: &SignalFd, options: &Op
                 return Ok(exit_code);
             }
             Some((FromMonitor::MonitorFailed(failure), _)) => {
-                return Err(anyhow::Error::new(failure).context(format!("cannot start \"{}\"", client.name)));
+                return Err(anyhow::Error::new(failure).context(format!("cannot start \"{name}\"")));
             }
             None => {
                 drop(terminal);
-                let exit = client.monitor.wait();
-                bail!("the monitor of \"{}\" died ({}): the container is ended, its exit code unknown", client.name, ended(exit));
+                let exit = monitor.wait();
+                bail!("the monitor of \"{name}\" died ({}): the container is ended, its exit code unknown", ended(exit));
             }
         }
     }

@@ -1,11 +1,10 @@
 //! Monitor: holds one container from its start to its end.
 //!
 //! Started by Client, a fork without exec. Namespaces: user U (joined), from the start of the payload on a mount namespace of its own
-//! whose root is an empty tmpfs; the rest is the host's. Own session. Owns the record's lock, descriptors of the store and the record, one
+//! whose root is an empty tmpfs; the rest is the host's. Own session. Owns the record's directory, locked, the store's, one
 //! end of each conversation, and what else a dead Client would leave nobody to read. Waits for Init's end and Client's messages.
 //! Reports, then cleans up, then ends. Killed, it takes the payload along (PR_SET_PDEATHSIG).
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -21,19 +20,18 @@ use super::stdio::{Ends, Streams};
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit, milestone};
 use crate::error::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
 use crate::role::Role;
-use crate::rootfs::plan::MountStep;
+use crate::rootfs::plan::Plan;
 use crate::sys::mount::{self, FsContext};
 use crate::sys::process::{self, Child, Exit, Fork, ns};
 use crate::sys::sock;
 use crate::userns::idmap::IdMaps;
-use crate::userns::shared::{Entry, Userns, write_maps};
+use crate::userns::shared::{Prospect, Userns, write_maps};
 
 /// What Monitor inherits from Client.
 pub struct Monitor {
     pub config: Config,
-    pub steps: Vec<MountStep>,
-    /// The maps of the payload's user namespace within U.
-    pub nested: IdMaps,
+    pub plan: Plan,
+    /// What it takes to join U, but for its descriptor.
     /// The payload's streams; None with a terminal.
     pub streams: Option<Streams>,
     /// Client's ends of the pipes.
@@ -41,25 +39,21 @@ pub struct Monitor {
     pub client: OwnedFd,
     /// The store's directory.
     pub store: OwnedFd,
-    /// The record's directory, and where Init finds it.
-    pub directory: OwnedFd,
+    /// Where Init finds the container's directory.
     pub path: PathBuf,
-    pub userns: Userns,
     /// This boot, for the record.
     pub boot_id: String,
-    /// The record's lock, held by this descriptor.
-    pub lock: Option<File>,
 }
 
-/// Lives Monitor's life. The process ends here.
-pub fn run(monitor: Monitor) -> ! {
+/// Lives Monitor's life as a member of U. The process ends here.
+pub fn run(monitor: Monitor, prospect: Prospect) -> ! {
     let _ = nix::unistd::setsid();
     process::set_title(&Role::Monitor.title(&monitor.config.name), &Role::Monitor.comm());
     // Client's signals arrive as messages; what is sent to this process directly does what it says.
     process::reset_signals();
     process::ignore_signal(libc::SIGPIPE);
     let client = monitor.client.try_clone();
-    let ended = monitor.live();
+    let ended = monitor.live(prospect);
     if let (Err(error), Ok(client)) = (&ended, client) {
         let _ = wire::send(client, &FromMonitor::MonitorFailed(Failure::from(error)), &[]);
     }
@@ -75,65 +69,87 @@ struct Running {
 }
 
 impl Monitor {
-    fn live(mut self) -> Result<()> {
-        let entry = self.userns.registry_entry();
-        self.userns.enter()?;
-        milestone("monitor-entered");
+    fn live(mut self, prospect: Prospect) -> Result<()> {
         // The write end must be Client's alone, or the payload would never see the end of its input.
         self.ends.stdin = None;
-        let (init, conversation) = self.clone_init()?;
+        let maps = prospect.plan.maps.clone();
+        let entry = Userns::handed(self.expect("the user namespace")?, prospect).join()?;
+        milestone("monitor-entered");
+        let (init, conversation) = self.clone_init(&maps)?;
+        let directory = match self.expect("the record") {
+            Ok(directory) => directory,
+            Err(error) => return abandon(&init, error),
+        };
+        wire::send(&conversation, &ToInit::MonitorRecorded, &[])?;
+        milestone("monitor-recorded");
         // While Init builds the root there is nothing to wait for.
         let started_at = record::start_time(init.pid);
         let _ = leave_the_hosts_mounts();
         let state = State::created(&self.boot_id);
         let console = match self.start(conversation) {
             Ok(console) => console,
-            Err(error) => return self.failed(&init, state, error),
+            Err(error) => return self.failed(&init, &directory, state, error),
         };
         let namespaces = hold_namespaces(&init);
         let fds: Vec<BorrowedFd> = console.iter().map(|fd| fd.as_fd()).collect();
         let _ = wire::send(&self.client, &FromMonitor::MonitorStarted, &fds);
         let state = state.started(init.pid, started_at)?;
-        record::write_json(&self.directory, "state.json", &state)?;
+        record::write_json(&directory, "state.json", &state)?;
         milestone("monitor-started");
         self.streams = None;
         let outputs = console.into_iter().chain(self.ends.stdout.take()).chain(self.ends.stderr.take()).collect();
         let mut running = Running { init, state, outputs };
         let exit = self.supervise(&mut running)?;
         milestone("monitor-reaped");
-        self.ended(running.state, exit, namespaces, entry)
+        self.report(&directory, running.state, exit)?;
+        entry.remove();
+        drop(namespaces);
+        if self.config.auto_remove {
+            remove::erase(self.store.as_fd(), &self.config, true)?;
+        }
+        Ok(())
+    }
+
+    /// The next descriptor from Client, in the order of wire.rs.
+    fn expect(&self, what: &str) -> Result<OwnedFd> {
+        match wire::receive::<FromClient>(&self.client)? {
+            Some((FromClient::ClientMapped | FromClient::ClientRecorded, fds)) => {
+                fds.into_iter().next().with_context(|| format!("{what} did not come along"))
+            }
+            Some((other, _)) => Err(anyhow!("unexpected {other:?} instead of {what}")),
+            None => Err(anyhow!("the client gave up before it had {what}")),
+        }
     }
 
     /// Clones Init into namespaces of its own and maps its ids.
-    fn clone_init(&mut self) -> Result<(Child, OwnedFd)> {
+    fn clone_init(&mut self, maps: &IdMaps) -> Result<(Child, OwnedFd)> {
+        let nested = nested(&self.config, maps);
         let (conversation, inits_end) = sock::pair().context("cannot create a socket pair")?;
         let fork = process::fork(self.namespaces()).context("cannot create the container's namespaces")?;
         let child = match fork {
             Fork::Child => {
                 drop(conversation);
-                // A copy of the lock in Init would outlive us and say that we live.
-                self.lock = None;
                 init::run(Init {
                     config: &self.config,
-                    steps: &self.steps,
+                    plan: &self.plan,
                     directory: &self.path,
                     streams: self.streams.take(),
                     monitor: inits_end,
-                    has_groups: self.nested.has_ranges(),
+                    has_groups: nested.has_ranges(),
                 })
             }
             Fork::Parent(child) => child,
         };
-        write_maps(child.pid, &self.nested)?;
+        write_maps(child.pid, &nested)?;
         milestone("monitor-mapped");
         wire::send(&conversation, &ToInit::MonitorMapped, &[])?;
         Ok((child, conversation))
     }
 
+    /// All but the network's, which Init makes beside its other work.
     fn namespaces(&self) -> u64 {
         let kinds = [
             ("pid", ns::PID),
-            ("network", ns::NET),
             ("ipc", ns::IPC),
             ("uts", ns::UTS),
             ("cgroup", ns::CGROUP),
@@ -175,7 +191,7 @@ impl Monitor {
     }
 
     /// The payload never ran: the record says why, and Client hears it from [`run`].
-    fn failed(&self, init: &Child, state: State, error: anyhow::Error) -> Result<()> {
+    fn failed(&self, init: &Child, directory: &OwnedFd, state: State, error: anyhow::Error) -> Result<()> {
         let _ = init.signal(libc::SIGKILL);
         let _ = init.wait();
         let failure = Failure::from(&error);
@@ -184,7 +200,7 @@ impl Monitor {
             let _ = remove::erase(self.store.as_fd(), &self.config, true);
         } else {
             let ended = state.ended(failure.exit.unwrap_or(EXIT_RL), Some(failure.message))?;
-            let _ = record::write_json(&self.directory, "state.json", &ended);
+            let _ = record::write_json(directory, "state.json", &ended);
         }
         Err(error)
     }
@@ -212,6 +228,7 @@ impl Monitor {
                 Some(socket) if fired.contains(&socket.as_raw_fd()) => match wire::receive::<FromClient>(socket)? {
                     Some((FromClient::ClientSignal(signal), _)) => drop(running.init.signal(signal)),
                     Some((FromClient::ClientOutputBroken, _)) => running.outputs.clear(),
+                    Some((message, _)) => return Err(anyhow!("unexpected {message:?} from the client")),
                     None => client = None,
                 },
                 Some(_) => {}
@@ -220,28 +237,34 @@ impl Monitor {
         }
     }
 
-    /// Makes the end known, then cleans up: Client need not wait for that.
-    fn ended(self, state: State, exit: Exit, namespaces: Vec<OwnedFd>, entry: Option<Entry>) -> Result<()> {
+    /// Makes the end known: in the record, then to Client. A temporary container is gone before anybody hears of its end, so
+    /// that the caller's next command may use its name.
+    fn report(&self, directory: &OwnedFd, state: State, exit: Exit) -> Result<()> {
         let exit_code = exit.code();
-        if self.config.auto_remove {
-            // First the name: the caller's next command may use it.
-            remove::retire(self.store.as_fd(), &self.config)?;
-        } else {
-            record::write_json(&self.directory, "state.json", &state.ended(exit_code, None)?)?;
+        match self.config.auto_remove {
+            true => remove::retire(self.store.as_fd(), &self.config)?,
+            false => record::write_json(directory, "state.json", &state.ended(exit_code, None)?)?,
         }
-        milestone("monitor-recorded");
+        milestone("monitor-ended");
         let _ = wire::send(&self.client, &FromMonitor::MonitorEnded { exit_code }, &[]);
         milestone("monitor-reported");
-        drop(self.client);
-        if let Some(entry) = entry {
-            entry.remove();
-        }
-        drop(namespaces);
-        if self.config.auto_remove {
-            remove::erase(self.store.as_fd(), &self.config, true)?;
-        }
         Ok(())
     }
+}
+
+/// The map of the payload's own user namespace within U.
+pub fn nested(config: &Config, maps: &IdMaps) -> IdMaps {
+    match config.keep_id {
+        None => maps.identity_within(),
+        Some((uid, gid)) => maps.keep_id_within(uid, gid),
+    }
+}
+
+/// Client is gone, or could not make a record: there will be no container.
+fn abandon(init: &Child, error: anyhow::Error) -> Result<()> {
+    let _ = init.signal(libc::SIGKILL);
+    let _ = init.wait();
+    Err(error)
 }
 
 /// Reads what nobody wants; false at the end.

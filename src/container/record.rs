@@ -4,24 +4,25 @@
 //! containers/<id>/config.json   what it is; written once, by Client
 //! containers/<id>/state.json    how it is; written by Monitor, absent before
 //! containers/<id>               flock on the directory itself: Client's while it creates, then Monitor's for as long as it lives
-//! containers/<id>/upper work    the overlay's
+//! containers/<id>/upper.* work.*  the overlays'
 //! containers/.rm-<id>           a record that is being removed: invisible, deleted by whoever comes next
-//! names/<name>                  a symlink to the id
+//! names/<name>                  a symlink to the id; a random name needs none, since it holds the beginning of the id
 //! ```
 //!
 //! Alive means that the lock is held, never that a stored pid exists. A directory without config.json whose lock is free was left by a
 //! Client that was killed: nothing.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
+use super::names;
 use super::state::{Event, Status};
 use crate::error::Advise;
 use crate::host::paths::{Paths, make_dirs};
@@ -97,35 +98,53 @@ pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
 }
 
-/// A record being made: its directory, its lock held.
+/// A record being made: its directory, with the lock on it held.
 pub struct Draft {
-    pub directory: PathBuf,
-    pub lock: File,
+    pub path: PathBuf,
+    pub directory: File,
 }
 
-/// Makes the directory of container `id`, owned by root of U (`owner`), and takes `name` for it.
-pub fn create(paths: &Paths, id: &str, name: &str, owner: (u32, u32)) -> Result<Draft> {
-    let directory = paths.containers().join(id);
-    let made = fs::create_dir(&directory).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            // The store's own directories let container root pass to what is its own, and nobody list them.
-            for dir in [paths.containers(), paths.names(), paths.volumes()] {
-                make_dirs(&dir, 0o711).and_then(|()| give(&dir, owner)).map_err(io::Error::other)?;
-            }
-            fs::create_dir(&directory)
-        }
-        _ => Err(error),
-    });
-    made.with_context(|| format!("cannot create {}", directory.display()))?;
-    let lock = File::open(&directory).context("cannot open the container's directory")?;
-    lock.try_lock().context("cannot lock the container")?;
-    fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-    give(&directory, owner)?;
-    if let Err(error) = take_name(paths, name, id) {
-        let _ = fs::remove_dir_all(&directory);
-        return Err(error);
+/// Makes the store's directories where one is missing. Container root may pass through to what is its own; nobody may list them.
+pub fn make_store(paths: &Paths, owner: (u32, u32)) -> Result<()> {
+    if paths.volumes().is_dir() {
+        return Ok(());
     }
-    Ok(Draft { directory, lock })
+    for dir in [paths.containers(), paths.names(), paths.volumes()] {
+        make_dirs(&dir, 0o711)?;
+        give(&dir, owner)?;
+    }
+    Ok(())
+}
+
+/// Makes the directory of a container, owned by root of U (`owner`), with the overlay's directories unless they are to be elsewhere, and
+/// takes the container's name.
+pub fn create(paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) -> Result<Draft> {
+    let path = paths.containers().join(&config.id);
+    DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let filled = File::open(&path).context("cannot open the container's directory").and_then(|directory| {
+        directory.try_lock().context("cannot lock the container")?;
+        give(&path, owner)?;
+        if overlay {
+            for (name, mode) in [("upper.root", 0o755), ("work.root", 0o700)] {
+                DirBuilder::new().mode(mode).create(path.join(name)).with_context(|| format!("cannot create {name}"))?;
+                give(&path.join(name), owner)?;
+            }
+        }
+        write_json(&directory, "config.json", config)?;
+        give(&path.join("config.json"), owner)?;
+        // Last: who finds the container by its name finds it complete.
+        if config.named {
+            take_name(paths, &config.name, &config.id)?;
+        }
+        Ok(directory)
+    });
+    match filled {
+        Ok(directory) => Ok(Draft { path, directory }),
+        Err(error) => {
+            let _ = fs::remove_dir_all(&path);
+            Err(error)
+        }
+    }
 }
 
 /// Gives what the caller made to root of U, where that is somebody else: the caller is root on the host.
@@ -263,11 +282,17 @@ pub fn find(paths: &Paths, wanted: &str) -> Result<Record> {
     if wanted.is_empty() || wanted.contains('/') || wanted.starts_with('.') {
         return Err(unknown());
     }
-    let id = match fs::read_link(paths.names().join(wanted)) {
-        Ok(id) => id,
-        Err(_) => PathBuf::from(by_prefix(paths, wanted)?),
-    };
-    Record::load(&paths.containers().join(id))?.ok_or_else(unknown).hint(|| "rl ps -a")
+    if let Ok(id) = fs::read_link(paths.names().join(wanted)) {
+        return Record::load(&paths.containers().join(id))?.ok_or_else(unknown).hint(|| "rl ps -a");
+    }
+    if let Some(prefix) = names::id_prefix(wanted)
+        && let Ok(id) = by_prefix(paths, prefix)
+        && let Some(record) = Record::load(&paths.containers().join(id))?
+        && record.config.name == wanted
+    {
+        return Ok(record);
+    }
+    Record::load(&paths.containers().join(by_prefix(paths, wanted)?))?.ok_or_else(unknown).hint(|| "rl ps -a")
 }
 
 fn by_prefix(paths: &Paths, prefix: &str) -> Result<String> {

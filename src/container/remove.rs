@@ -22,7 +22,7 @@ use crate::userns::spawn;
 /// Makes a record disappear: its name is free and its directory no record any more. `store` is the store's directory.
 pub fn retire(store: BorrowedFd, config: &Config) -> Result<()> {
     let name = format!("names/{}", config.name);
-    if readlinkat(store, name.as_str()).is_ok_and(|id| id == config.id.as_str()) {
+    if config.named && readlinkat(store, name.as_str()).is_ok_and(|id| id == config.id.as_str()) {
         let _ = unlinkat(store, name.as_str(), UnlinkatFlags::NoRemoveDir);
     }
     let (from, to) = (format!("containers/{}", config.id), format!("containers/.rm-{}", config.id));

@@ -5,7 +5,7 @@
 //! user there is a pipe of ours that it can own, so that it can open `/dev/stdout`. Between our pipes and the caller's descriptors
 //! Client relays.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,6 +20,16 @@ pub enum Stream {
     Direct(OwnedFd),
     /// The payload's end of a pipe of ours.
     Pipe(OwnedFd),
+}
+
+impl Stream {
+    /// The descriptor's number, where there is one.
+    pub fn raw(&self) -> Option<i32> {
+        match self {
+            Stream::Null => None,
+            Stream::Direct(fd) | Stream::Pipe(fd) => Some(fd.as_raw_fd()),
+        }
+    }
 }
 
 /// The payload's ends, for Init.

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! Client                      Monitor                     Init
-//!   |--- (fork, inherits all) -->|                          |
-//!   |                            |--- (clone3) ------------>|
-//!   |                            |--- MonitorMapped ------->|  its id map is written
-//!   |                            |<-- InitRootReady --------|  with the console's master where there is one
-//!   |                            |<-- InitFailed | errno ---|  or why not; EOF after InitRootReady: executed
-//!   |<-- MonitorStarted ---------|                          |
-//!   |--- ClientSignal … ------------------------------------>|
-//!   |<-- MonitorEnded -----------|
+//!   |--- (fork) -------------->|                          |
+//!   |--- ClientMapped -------->|                          |    U is made or joined; carries its descriptor
+//!   |                          |--- (clone3) ------------>|
+//!   |                          |--- MonitorMapped ------->|    the id map of its own namespace is written
+//!   |--- ClientRecorded ------>|                          |    the record is complete; carries its directory, locked
+//!   |                          |--- MonitorRecorded ----->|    the directory may be used
+//!   |                          |<-- InitRootReady --------|    carries the console's master where there is one
+//!   |                          |<-- InitFailed | errno ---|    or why not; EOF after InitRootReady: executed
+//!   |<-- MonitorStarted -------|                          |
+//!   |--- ClientSignal … ------>|                          |
+//!   |<-- MonitorEnded ---------|
 //! ```
 //!
 //! SEQPACKET: a message is whole, and EOF means that the other side has died. Variants are sender + milestone. In test builds each
@@ -31,6 +34,10 @@ const LONGEST: usize = 16 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names)] // sender + milestone
 pub enum FromClient {
+    /// U is there. Its descriptor comes along.
+    ClientMapped,
+    /// The record is complete. Its directory comes along, with the lock on it.
+    ClientRecorded,
     /// Pass a signal on to the payload.
     ClientSignal(i32),
     /// Nobody reads the payload's output any more: let it know by EPIPE.
@@ -54,6 +61,8 @@ pub enum FromMonitor {
 pub enum ToInit {
     /// The maps of Init's user namespace are written: it may create files.
     MonitorMapped,
+    /// The container's directory is complete.
+    MonitorRecorded,
 }
 
 /// Init to Monitor. EOF after `InitRootReady`: the payload was executed.

@@ -253,8 +253,15 @@ fn open_to(directory: &Path, (uid, gid): (u32, u32)) -> Result<()> {
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<()> {
-    match DirBuilder::new().recursive(true).mode(mode).create(path) {
+    if path.is_dir() {
+        return Ok(());
+    }
+    // The mode again, for a umask may have cut it.
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    match made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))) {
+        // Made by another process meanwhile, and perhaps put in its place already.
         Err(_) if path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.with_context(|| format!("cannot create {}", path.display())),
     }
 }

@@ -27,11 +27,11 @@ pub struct Rootfs {
     pub dev: Dev,
 }
 
-/// State between the steps: mounts that later steps need by descriptor.
-struct Builder {
+/// A root being built: mounts that later steps need by descriptor.
+pub struct Builder {
     /// The container's directory on the host, where the root is attached.
     directory: OwnedFd,
-    /// What holds `upper/` and `work/`: that directory, or a tmpfs.
+    /// What holds the overlays' upper and work directories: that directory, or a tmpfs.
     state: OwnedFd,
     root: Option<OwnedFd>,
     proc: Option<OwnedFd>,
@@ -41,22 +41,28 @@ struct Builder {
     empty: Option<OwnedFd>,
 }
 
-/// Executes `steps`; `directory` is the container's own on the host.
-pub fn apply(steps: &[MountStep], directory: &Path) -> Result<Rootfs> {
-    let open = || nix::fcntl::open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    let directory = open().with_context(|| format!("cannot enter {}", directory.display()))?;
-    let state = directory.try_clone()?;
-    let mut builder = Builder { directory, state, root: None, proc: None, sys: None, dev: None, empty: None };
-    for step in steps {
-        builder.step(step)?;
-    }
-    match (builder.root, builder.dev) {
-        (Some(root), Some(dev)) => Ok(Rootfs { root, dev }),
-        _ => bail!("the plan has no root"),
-    }
-}
-
 impl Builder {
+    /// Begins; `directory` is the container's own on the host.
+    pub fn new(directory: &Path) -> Result<Builder> {
+        let directory = nix::fcntl::open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .with_context(|| format!("cannot enter {}", directory.display()))?;
+        let state = directory.try_clone()?;
+        Ok(Builder { directory, state, root: None, proc: None, sys: None, dev: None, empty: None })
+    }
+
+    /// Executes steps, in order.
+    pub fn apply(&mut self, steps: &[MountStep]) -> Result<()> {
+        steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    /// The root, complete.
+    pub fn finish(self) -> Result<Rootfs> {
+        match (self.root, self.dev) {
+            (Some(root), Some(dev)) => Ok(Rootfs { root, dev }),
+            _ => bail!("the plan has no root"),
+        }
+    }
+
     fn step(&mut self, step: &MountStep) -> Result<()> {
         match step {
             MountStep::UpperOnTmpfs => {

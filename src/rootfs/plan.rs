@@ -73,38 +73,46 @@ pub fn root_of_layers(layers: &[PathBuf], volatile: bool) -> Vec<MountStep> {
     vec![MountStep::Overlay { at, lowers, upper, mode: 0o755, volatile, optional: false }]
 }
 
-/// The whole list, in the order in which it must be applied.
-pub fn plan(spec: &Spec, around: Surroundings) -> Result<Vec<MountStep>> {
+/// The steps in the order in which they must be applied. A fresh /sys shows the network namespace of who mounts it, so `late`
+/// waits for that namespace, which is made while `early` is applied.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub early: Vec<MountStep>,
+    pub late: Vec<MountStep>,
+}
+
+/// Decides on every step.
+pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
     let own = |kind: &str| spec.linux.has(kind);
-    let mut steps = Vec::with_capacity(48);
+    let mut early = Vec::with_capacity(48);
     if around.upper_on_tmpfs {
-        steps.push(MountStep::UpperOnTmpfs);
+        early.push(MountStep::UpperOnTmpfs);
     }
-    steps.extend(around.root);
-    steps.push(MountStep::Proc { fresh: own("pid") });
-    steps.push(MountStep::Sys { fresh: own("network") });
-    if own("network") {
-        steps.push(MountStep::Cgroup { fresh: own("cgroup") });
-    }
-    steps.push(MountStep::Dev {
+    early.extend(around.root);
+    early.push(MountStep::Proc { fresh: own("pid") });
+    early.push(MountStep::Dev {
         devices: spec.linux.devices.clone(),
         tty_group: around.tty_group,
         shm_size: own("ipc").then_some(spec.linux.shm_size),
         fresh_mqueue: own("ipc"),
     });
-    steps.extend(spec.linux.readonly_paths.iter().cloned().map(|at| MountStep::ReadOnly { at }));
-    steps.extend(spec.linux.masked_paths.iter().cloned().map(|at| MountStep::Mask { at }));
-    steps.push(MountStep::Etc { files: around.etc });
+    early.push(MountStep::Etc { files: around.etc });
+    let mut late = vec![MountStep::Sys { fresh: own("network") }];
+    if own("network") {
+        late.push(MountStep::Cgroup { fresh: own("cgroup") });
+    }
+    late.extend(spec.linux.readonly_paths.iter().cloned().map(|at| MountStep::ReadOnly { at }));
+    late.extend(spec.linux.masked_paths.iter().cloned().map(|at| MountStep::Mask { at }));
     let mut mounts: Vec<&Mount> = spec.mounts.iter().collect();
     // Parents first, as Docker: a mount on /a would hide one on /a/b.
     mounts.sort_by_key(|mount| mount.destination.components().count());
     for mount in mounts {
-        steps.push(user_mount(mount)?);
+        late.push(user_mount(mount)?);
     }
     if spec.root.readonly {
-        steps.push(MountStep::RootReadOnly);
+        late.push(MountStep::RootReadOnly);
     }
-    Ok(steps)
+    Ok(Plan { early, late })
 }
 
 fn user_mount(mount: &Mount) -> Result<MountStep> {
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn parents_are_mounted_before_what_lies_below_them() {
         let mounts = vec![mount("/a/b/c", "bind", &[]), mount("/a", "tmpfs", &[]), mount("/a/b", "bind", &["ro"])];
-        let steps = plan(&Spec { mounts, ..Spec::default() }, around()).unwrap();
+        let steps = plan(&Spec { mounts, ..Spec::default() }, around()).unwrap().late;
         let order: Vec<_> = steps
             .iter()
             .filter_map(|step| match step {
@@ -249,6 +257,6 @@ mod tests {
             mounts: vec![mount("/a", "bind", &[])],
             ..Spec::default()
         };
-        assert_eq!(plan(&spec, around()).unwrap().last(), Some(&MountStep::RootReadOnly));
+        assert_eq!(plan(&spec, around()).unwrap().late.last(), Some(&MountStep::RootReadOnly));
     }
 }

@@ -231,6 +231,22 @@ pub fn put_at(fd: BorrowedFd, place: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor above 2 but those in `keep`, whoever owns them (close_range(2)). For a clone that starts a life of its own:
+/// it must not use, nor drop, what it inherited and did not keep.
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|&fd| fd as u32).filter(|&fd| fd > 2).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if first < fd {
+            // SAFETY: no pointers; by contract nobody uses these descriptors again.
+            cvt(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = fd + 1;
+    }
+    close_from(first)
+}
+
 /// Closes every descriptor from `first` on, whoever owns it (close_range(2)). For a process that goes on with none.
 pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: no pointers; the caller has no further use for a descriptor.

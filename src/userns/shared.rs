@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::idmap::{IdMapping, IdMaps, text};
 use super::subid::{SubidRange, ranges};
@@ -143,7 +143,8 @@ pub struct Userns {
     namespace: OwnedFd,
     pub plan: Plan,
     registry: PathBuf,
-    /// Held by whoever makes U until its first member is registered; a second maker would make a second U.
+    /// Held by whoever makes U until its first member is registered; a second maker would make a second U. Never unlocked by being
+    /// closed: the member to be has a copy.
     making: Option<File>,
 }
 
@@ -161,14 +162,20 @@ impl Entry {
 }
 
 /// U found, or on its way.
-pub struct Pending {
-    plan: Plan,
-    registry: PathBuf,
-    found: Option<OwnedFd>,
-    making: Option<Making>,
+pub enum Pending {
+    Ready(Userns),
+    Making { plan: Plan, registry: PathBuf, making: Making },
 }
 
-struct Making {
+/// A member to be, see [`Pending::into_prospect`].
+pub struct Prospect {
+    pub plan: Plan,
+    registry: PathBuf,
+    making: Option<File>,
+}
+
+/// U while newuidmap and newgidmap are at work.
+pub struct Making {
     lock: File,
     mapper: Child,
     /// The Mapper leaves when this closes.
@@ -180,18 +187,27 @@ struct Making {
 pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
     let plan = Plan::of(caller);
     let registry = runtime.join("userns").join(plan.maps.id());
-    if let Some(found) = live_member(&registry) {
-        return Ok(Pending { plan, registry, found: Some(found), making: None });
+    if let Some(namespace) = live_member(&registry) {
+        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None }));
     }
     make_private_dir(runtime, caller.uid)?;
     make_private_dir(&runtime.join("userns"), caller.uid)?;
-    make_private_dir(&registry, caller.uid)?;
+    make_registry(&registry, plan.maps.root())?;
     let lock = lock(&registry)?;
-    if let Some(found) = live_member(&registry) {
-        return Ok(Pending { plan, registry, found: Some(found), making: None });
+    if let Some(namespace) = live_member(&registry) {
+        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None }));
     }
     let making = Making::start(&plan, lock)?;
-    Ok(Pending { plan, registry, found: None, making: Some(making) })
+    Ok(Pending::Making { plan, registry, making })
+}
+
+/// Inside a private directory; members write there as root of U.
+fn make_registry(registry: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+    match fs::create_dir(registry) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other.with_context(|| format!("cannot create {}", registry.display()))?,
+    }
+    std::os::unix::fs::chown(registry, Some(uid), Some(gid)).with_context(|| format!("cannot give away {}", registry.display()))
 }
 
 fn lock(registry: &Path) -> Result<File> {
@@ -315,18 +331,29 @@ pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
 impl Pending {
     /// The map that U has or will have: known before U is.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        match self {
+            Pending::Ready(userns) => &userns.plan,
+            Pending::Making { plan, .. } => plan,
+        }
+    }
+
+    /// In a child that will be a member: what it needs beside the descriptor that it will be handed.
+    pub fn into_prospect(self) -> Prospect {
+        match self {
+            Pending::Ready(Userns { plan, registry, making, .. }) => Prospect { plan, registry, making },
+            Pending::Making { plan, registry, making } => Prospect { plan, registry, making: Some(making.lock) },
+        }
     }
 
     /// Waits for the maps where they are being written.
     pub fn finish(self) -> Result<Userns> {
-        let Pending { plan, registry, found, making } = self;
-        let (namespace, making) = match (found, making) {
-            (Some(namespace), _) => (namespace, None),
-            (None, Some(making)) => making.finish().map(|(namespace, lock)| (namespace, Some(lock)))?,
-            (None, None) => bail!("no user namespace was made"),
-        };
-        Ok(Userns { namespace, plan, registry, making })
+        match self {
+            Pending::Ready(userns) => Ok(userns),
+            Pending::Making { plan, registry, making } => {
+                let (namespace, lock) = making.finish()?;
+                Ok(Userns { namespace, plan, registry, making: Some(lock) })
+            }
+        }
     }
 }
 
@@ -346,29 +373,32 @@ impl Userns {
         self.plan.maps.root()
     }
 
-    /// Makes `member`, a child that enters U, a way in for later commands, and lets them look.
-    pub fn register(&mut self, member: i32) -> Result<()> {
-        let inode = nix::sys::stat::fstat(&self.namespace).context("cannot read the user namespace")?.st_ino;
-        let entry = self.registry.join(format!("{member}-{inode}"));
-        File::create(&entry).with_context(|| format!("cannot create {}", entry.display()))?;
-        if let Some(lock) = self.making.take() {
-            // Children that were forked meanwhile may still hold a copy of the descriptor: closing ours would not be enough.
+    /// Makes this process a member for the rest of its life: enters U, becomes a way in for later commands, and lets them look.
+    pub fn join(self) -> Result<Entry> {
+        use nix::fcntl::{OFlag, openat};
+        let registry = File::open(&self.registry).with_context(|| format!("cannot open {}", self.registry.display()))?;
+        let inode = inode_of(self.namespace.as_fd()).context("cannot read the user namespace")?;
+        let entry = Entry { registry, name: format!("{}-{inode}", std::process::id()) };
+        self.enter()?;
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        openat(&entry.registry, entry.name.as_str(), flags, mode).context("cannot register in the user namespace")?;
+        if let Some(lock) = self.making {
+            // The process that took it and others hold copies of the descriptor: closing ours would not be enough.
             lock.unlock().context("cannot unlock the registry")?;
         }
-        Ok(())
+        Ok(entry)
     }
 
-    /// Takes the entry of the member that is this process back; a killed member's goes when it is found dead.
-    pub fn registry_entry(&self) -> Option<Entry> {
-        let inode = nix::sys::stat::fstat(&self.namespace).ok()?.st_ino;
-        let registry = File::open(&self.registry).ok()?;
-        Some(Entry { registry, name: format!("{}-{inode}", std::process::id()) })
+    /// U as a process has it that was forked while U was [`Pending`] and was handed the descriptor afterwards.
+    pub fn handed(namespace: OwnedFd, prospect: Prospect) -> Userns {
+        let Prospect { plan, registry, making } = prospect;
+        Userns { namespace, plan, registry, making }
     }
 
-    /// In a child: forgets the making lock, which the parent gives up when it has registered the child.
-    pub fn leave_lock_to_parent(&mut self) {
-        // Closing a copy of the descriptor releases nothing.
-        self.making = None;
+    /// The descriptor, to be handed on.
+    pub fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
     }
 
     /// Enters U as its root, with all its capabilities. This process then has no way back.

@@ -48,11 +48,10 @@ fn enter(userns: &Userns) -> Result<()> {
 }
 
 /// Runs a command of the host as root of U, in a mount namespace of its own (`rl unshare`); returns its exit code.
-pub fn command(userns: &mut Userns, argv: &[std::ffi::OsString]) -> Result<u8> {
+pub fn command(userns: Userns, argv: &[std::ffi::OsString]) -> Result<u8> {
     let child = match process::fork(0).context("cannot start the command")? {
         Fork::Child => {
-            userns.leave_lock_to_parent();
-            let error = match userns.enter().and_then(|()| Ok(process::unshare(ns::MOUNT)?)) {
+            let error = match userns.join().and_then(|_| Ok(process::unshare(ns::MOUNT)?)) {
                 Ok(()) => {
                     process::reset_signals();
                     exec(argv)
@@ -64,7 +63,6 @@ pub fn command(userns: &mut Userns, argv: &[std::ffi::OsString]) -> Result<u8> {
         }
         Fork::Parent(child) => child,
     };
-    userns.register(child.pid)?;
     // The command is in our process group: what the terminal sends reaches it directly, and we only wait.
     for signal in [libc::SIGINT, libc::SIGQUIT] {
         process::ignore_signal(signal);

@@ -32,16 +32,23 @@ impl HostState {
         HostState { mounts, processes: processes(), cgroups }
     }
 
-    /// Waits until the host is again as it was then: what cleans up after a container may do so after `rl` has ended.
+    /// Waits until the host is again as it was then: the same mounts, no new process, no new cgroup. What cleans up after a
+    /// container may do so after `rl` has ended.
     #[track_caller]
     pub fn is_back(&self) {
         let deadline = hang();
         loop {
             let now = HostState::now();
-            if now == *self {
+            let gone = self.mounts.iter().filter(|m| !now.mounts.contains(m)).map(|m| format!("gone: mount {m}"));
+            let new = now.mounts.iter().filter(|m| !self.mounts.contains(m)).map(|m| format!("new: mount {m}"));
+            let processes = now.processes.iter().filter(|p| !self.processes.contains(p)).map(|p| format!("new: process {p}"));
+            let cgroups =
+                now.cgroups.iter().filter(|c| !self.cgroups.contains(c)).map(|c| format!("new: cgroup {}", c.display()));
+            let changes: Vec<String> = gone.chain(new).chain(processes).chain(cgroups).collect();
+            if changes.is_empty() {
                 return;
             }
-            assert!(Instant::now() < deadline, "the host is not as before\nbefore: {self:#?}\nafter: {now:#?}");
+            assert!(Instant::now() < deadline, "the host is not as before: {changes:#?}");
             thread::sleep(Duration::from_millis(10));
         }
     }

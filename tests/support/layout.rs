@@ -95,6 +95,23 @@ impl Layout {
         }
     }
 
+    /// One that begins with the layers of another layout's only image; its configuration is not taken over.
+    pub fn on(base: &Path, dir: impl Into<PathBuf>) -> Layout {
+        let mut layout = Layout::new(dir);
+        let json = |path: PathBuf| -> Value { serde_json::from_slice(&fs::read(path).expect("read")).expect("JSON") };
+        let blob = |dir: &Path, descriptor: &Value| {
+            let hex = descriptor["digest"].as_str().and_then(|d| d.strip_prefix("sha256:")).expect("a digest");
+            dir.join("blobs/sha256").join(hex)
+        };
+        let manifest = json(blob(base, &json(base.join("index.json"))["manifests"][0]));
+        layout.config["rootfs"] = json(blob(base, &manifest["config"]))["rootfs"].clone();
+        for layer in manifest["layers"].as_array().expect("layers") {
+            fs::copy(blob(base, layer), blob(&layout.dir, layer)).expect("copy a layer");
+        }
+        layout.manifest["layers"] = manifest["layers"].clone();
+        layout
+    }
+
     /// Writes a blob; returns its descriptor.
     pub fn blob(&self, kind: &str, data: &[u8]) -> Value {
         let hex = format!("{:x}", Sha256::digest(data));

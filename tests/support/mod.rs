@@ -13,12 +13,14 @@
 //! | `RL_TEST_IN_VM=1`  | we run in the VM, as a user with a systemd session          |                                     |
 //!
 //! As under cargo, the working directory is the package's root (a copy of it) and `CARGO_MANIFEST_DIR` names it.
-#![allow(dead_code, unused_imports)] // No test file uses all of it.
+#![allow(dead_code, unused_imports, unused_macros)] // No test file uses all of it.
 
+mod background;
 mod host;
 mod layout;
 mod pty;
 
+pub use background::Background;
 pub use host::{HostState, Tree};
 pub use layout::{Layout, TarBuilder};
 pub use pty::Pty;
@@ -214,6 +216,36 @@ impl Rl {
         run_with_input(self.command(args), input.into())
     }
 
+    /// `rl run --rm FLAGS… alpine COMMAND…`, to be changed and then given to `run`.
+    pub fn alpine(&self, flags: &[&str], command: &[&str]) -> Command {
+        self.command([&["run", "--rm"], flags, &[image("alpine").as_str()], command].concat())
+    }
+
+    /// Runs a shell script in alpine to its end.
+    #[track_caller]
+    pub fn sh(&self, flags: &[&str], script: &str) -> Run {
+        run(self.alpine(flags, &["sh", "-c", script]))
+    }
+
+    /// What a process in an alpine with these flags sees of itself: the guest's report (helpers/probe).
+    #[track_caller]
+    pub fn look(&self, flags: &[&str]) -> serde_json::Value {
+        let bind = format!("{}:/probe:ro", probe().display());
+        run(self.alpine(&[flags, &["-v", &bind]].concat(), &["/probe"])).ok().json()
+    }
+
+    /// Starts `rl ARGS…` and lets it run.
+    #[track_caller]
+    pub fn start(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Background {
+        Background::spawn(self.command(args))
+    }
+
+    /// `rl inspect`'s one answer.
+    #[track_caller]
+    pub fn inspect(&self, container: &str) -> serde_json::Value {
+        self.cmd(["inspect", container]).ok().json()[0].clone()
+    }
+
     /// Starts `rl ARGS…` on a terminal of its own, 24 by 80.
     pub fn pty(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Pty {
         Pty::spawn(&self.command(args))
@@ -341,9 +373,36 @@ fn line(command: &Command) -> String {
 
 /// Runs any command to its end; panics when it hangs, or leaves a process behind that holds its stdout or stderr.
 #[track_caller]
-pub fn run(mut command: Command) -> Run {
-    command.stdin(Stdio::null());
+pub fn run(command: Command) -> Run {
+    run_from(command, Stdio::null())
+}
+
+/// The same, with this as its stdin.
+#[track_caller]
+pub fn run_from(mut command: Command, stdin: impl Into<Stdio>) -> Run {
+    command.stdin(stdin);
     finish(line(&command), start(&mut command))
+}
+
+/// Runs a command, whose streams are set, to its end.
+#[track_caller]
+pub fn run_as_is(mut command: Command) -> ExitStatus {
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start `{}`: {e}", line(&command)));
+    wait_until(&mut child, hang()).unwrap_or_else(|| {
+        let _ = child.kill();
+        panic!("hung: `{}`", line(&command))
+    })
+}
+
+/// `sh -c SCRIPT sh COMMAND ARGS…`: the command as `"$@"`, with all of its environment.
+pub fn in_shell(shell: &str, script: &str, command: &Command) -> Command {
+    let mut wrapped = Command::new(shell);
+    wrapped.args(["-c", script, shell]).arg(command.get_program()).args(command.get_args());
+    wrapped.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = command.get_current_dir() {
+        wrapped.current_dir(dir);
+    }
+    wrapped
 }
 
 #[track_caller]
@@ -363,17 +422,24 @@ fn start(command: &mut Command) -> Child {
 
 #[track_caller]
 fn finish(line: String, mut child: Child) -> Run {
+    let (close, closed) = mpsc::channel();
+    let stdout = collect(child.stdout.take().expect("piped"), close.clone());
+    let stderr = collect(child.stderr.take().expect("piped"), close);
+    finish_with(line, child, [stdout, stderr], closed)
+}
+
+/// Waits for a child's end and for the two messages that its output has ended.
+#[track_caller]
+fn finish_with(line: String, mut child: Child, output: [Arc<Mutex<Vec<u8>>>; 2], both: mpsc::Receiver<()>) -> Run {
     let deadline = hang();
-    let (closed, both) = mpsc::channel();
-    let stdout = collect(child.stdout.take().expect("piped"), closed.clone());
-    let stderr = collect(child.stderr.take().expect("piped"), closed);
     let in_time = (0..2).all(|_| both.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok());
     let ended = wait_until(&mut child, deadline);
     let status = ended.unwrap_or_else(|| {
         let _ = child.kill();
         child.wait().expect("wait")
     });
-    let run = Run { line, status, stdout: stdout.lock().unwrap().clone(), stderr: stderr.lock().unwrap().clone() };
+    let [stdout, stderr] = output.map(|bytes| bytes.lock().unwrap().clone());
+    let run = Run { line, status, stdout, stderr };
     assert!(ended.is_some(), "hung: {run}");
     assert!(in_time, "it has ended, but something still holds its stdout or stderr: {run}");
     run

@@ -121,9 +121,12 @@ impl<R: Read> Archive<R> {
         let pax = before.pax.unwrap_or_default();
         let size = size(header, &pax)?;
         let kind = kind(header, &path, link)?;
-        if kind != Kind::File && size != 0 {
+        if kind != Kind::File && (size != 0 || pax.sparse.is_some()) {
             // Some readers skip such a body, some take it for the next headers.
             bail!("only a file may have contents");
+        }
+        if path.is_empty() {
+            bail!("no name");
         }
         self.expect_body(size)?;
         let (size, pieces) = match (&kind, header.kind(), pax.sparse) {
@@ -164,6 +167,8 @@ impl<R: Read> Archive<R> {
         let size = sparse.size.context("malformed sparse file: no size")?;
         let mut map = sparse::Map::default();
         match (sparse.major, sparse.minor) {
+            // GNU tar takes a size without a map for the size of the body.
+            (0, 0 | 1) if sparse.pieces.is_empty() => bail!("malformed sparse file: no map"),
             (0, 0 | 1) => map.push_pairs(&sparse.pieces)?,
             (1, 0) => {
                 let start = self.body;
@@ -251,10 +256,10 @@ impl<R: Read> Archive<R> {
         Ok(bytes)
     }
 
-    /// The body of a GNU long name, which ends in NUL.
+    /// The body of a GNU long name. GNU tar reads on to the NUL, wherever that is.
     fn name(&mut self, header: &Header) -> Result<Vec<u8>> {
         let mut bytes = self.extension(header)?;
-        let length = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+        let length = bytes.iter().position(|&b| b == 0).context("a long name without an end")?;
         bytes.truncate(length);
         Ok(bytes)
     }

@@ -50,11 +50,11 @@ impl Pax {
             self.xattrs.insert(name.to_vec(), value.to_vec());
             return Ok(());
         }
-        // An empty value takes an earlier one back: the header's own counts (pax(1)).
+        // An empty value takes an earlier one back: the header's own counts (pax(1)). For names GNU tar does not do so.
         let given = !value.is_empty();
         match key {
-            b"path" => self.path = given.then(|| name(value)).transpose()?,
-            b"linkpath" => self.link = given.then(|| name(value)).transpose()?,
+            b"path" => self.path = Some(name(value)?),
+            b"linkpath" => self.link = Some(name(value)?),
             b"size" => self.size = given.then(|| decimal(value)).transpose()?,
             b"uid" => self.uid = given.then(|| id(value)).transpose()?,
             b"gid" => self.gid = given.then(|| id(value)).transpose()?,
@@ -123,8 +123,8 @@ fn first_record(bytes: &[u8]) -> Result<(Record<'_>, &[u8])> {
 }
 
 fn name(value: &[u8]) -> Result<Vec<u8>> {
-    if value.contains(&0) {
-        bail!("a name with a NUL byte");
+    if value.is_empty() || value.contains(&0) {
+        bail!("not a name");
     }
     Ok(value.to_vec())
 }
@@ -229,9 +229,14 @@ pub mod tests {
         for bytes in bad {
             assert!(Pax::parse(bytes).is_err(), "{}", String::from_utf8_lossy(bytes));
         }
-        for (key, value) in
-            [("path", &b"a\0b"[..]), ("size", b"-1"), ("size", b"1x"), ("SCHILY.xattr.", b"x"), ("uid", b"99999999999999999999")]
-        {
+        for (key, value) in [
+            ("path", &b"a\0b"[..]),
+            ("path", b""),
+            ("size", b"-1"),
+            ("size", b"1x"),
+            ("SCHILY.xattr.", b"x"),
+            ("uid", b"99999999999999999999"),
+        ] {
             assert!(parse(&[(key, value)]).is_err(), "{key}");
         }
     }

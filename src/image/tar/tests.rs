@@ -151,6 +151,10 @@ fn an_archive_that_two_readers_could_take_differently_is_refused() {
     assert!(refused(&[Raw::hardlink("x", "y").size(512)]).contains("only a file"));
     assert!(refused(&[Raw::new(b'g', "g", &pax::tests::record("path", b"x")), Raw::file("y", "")]).contains("global PAX"));
     assert!(refused(&[Raw::file("x/", "")]).contains("slash"));
+    assert!(refused(&[Raw::file("", "")]).contains("no name"));
+    assert!(refused(&[Raw::new(b'L', "l", b"long"), Raw::file("x", "")]).contains("without an end"));
+    assert!(refused(&[Raw::pax(&[("GNU.sparse.size", "9")]), Raw::file("x", "")]).contains("no map"));
+    assert!(refused(&[Raw::pax(&[("GNU.sparse.map", "0,0")]), Raw::dir("x")]).contains("only a file"));
     assert!(refused(&[Raw::new(b'Z', "x", b"")]).contains("unknown type 'Z'"));
 }
 

@@ -22,23 +22,46 @@ pub const DEVICE: &std::ffi::CStr = c"user.rl.device";
 
 /// Sets attributes as far as the id map and the file system go, and remembers what had to be left out.
 pub struct Setter {
-    /// Only one id exists here, so everything belongs to it.
-    one_uid: bool,
-    one_gid: bool,
+    uids: Ids,
+    gids: Ids,
     left_out: BTreeSet<&'static str>,
+}
+
+/// The ids of a user namespace, by first one and number.
+struct Ids(Vec<(u32, u32)>);
+
+impl Ids {
+    /// Reads a map of user_namespaces(7).
+    fn of(map: &str) -> Ids {
+        let line = |line: &str| {
+            let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+            Some((numbers.next()??, numbers.nth(1)??))
+        };
+        Ids(map.lines().filter_map(line).collect())
+    }
+
+    /// Only one, to which everything must belong then.
+    fn is_one(&self) -> bool {
+        matches!(self.0[..], [(_, 1)])
+    }
+
+    fn has(&self, id: u32) -> bool {
+        self.0.iter().any(|&(first, size)| id >= first && id - first < size)
+    }
 }
 
 impl Setter {
     /// For the user namespace of this process; needs /proc.
     pub fn here() -> Setter {
-        Setter { one_uid: one_id("/proc/self/uid_map"), one_gid: one_id("/proc/self/gid_map"), left_out: BTreeSet::new() }
+        let ids = |map| Ids::of(&std::fs::read_to_string(map).unwrap_or_default());
+        Setter { uids: ids("/proc/self/uid_map"), gids: ids("/proc/self/gid_map"), left_out: BTreeSet::new() }
     }
 
     /// For tests by an ordinary user outside of any user namespace: everything is to belong to that user.
     #[cfg(test)]
     pub fn for_tests() -> Setter {
-        let ordinary = !nix::unistd::geteuid().is_root();
-        Setter { one_uid: ordinary, one_gid: ordinary, left_out: BTreeSet::new() }
+        let map = if nix::unistd::geteuid().is_root() { "0 0 4294967295" } else { "0 1000 1" };
+        Setter { uids: Ids::of(map), gids: Ids::of(map), left_out: BTreeSet::new() }
     }
 
     /// What was left out, in sentences.
@@ -50,7 +73,7 @@ impl Setter {
     /// (chown(2)); time last.
     pub fn set(&mut self, fd: BorrowedFd, wanted: &Attributes, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
         let (uid, gid) = self.owner(wanted);
-        mapped(fchown(fd, uid, gid), wanted).context("cannot set its owner")?;
+        self.mapped(fchown(fd, uid, gid), wanted)?;
         fchmod(fd, Mode::from_bits_truncate(wanted.mode)).context("cannot set its mode")?;
         self.set_xattrs(fd, xattrs)?;
         let time = time(wanted.mtime);
@@ -62,16 +85,29 @@ impl Setter {
         let (uid, gid) = self.owner(wanted);
         let name = c_string(name);
         let owned = fchownat(parent, name.as_c_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW);
-        mapped(owned, wanted).context("cannot set its owner")?;
+        self.mapped(owned, wanted)?;
         let time = time(wanted.mtime);
         utimensat(parent, name.as_c_str(), &time, &time, UtimensatFlags::NoFollowSymlink).context("cannot set its time")
     }
 
     fn owner(&mut self, wanted: &Attributes) -> (Option<Uid>, Option<Gid>) {
-        if (self.one_uid && wanted.uid != 0) || (self.one_gid && wanted.gid != 0) {
+        let (one_uid, one_gid) = (self.uids.is_one(), self.gids.is_one());
+        if (one_uid && wanted.uid != 0) || (one_gid && wanted.gid != 0) {
             self.left_out.insert("files of other users belong to root: only one id is mapped");
         }
-        ((!self.one_uid).then(|| Uid::from_raw(wanted.uid)), (!self.one_gid).then(|| Gid::from_raw(wanted.gid)))
+        ((!one_uid).then(|| Uid::from_raw(wanted.uid)), (!one_gid).then(|| Gid::from_raw(wanted.gid)))
+    }
+
+    /// EINVAL is how the kernel says that an id does not exist in this user namespace (chown(2)).
+    fn mapped(&self, owned: nix::Result<()>, wanted: &Attributes) -> Result<()> {
+        let what = match owned {
+            Err(Errno::EINVAL) if !self.uids.has(wanted.uid) => format!("uid {}", wanted.uid),
+            Err(Errno::EINVAL) if !self.gids.has(wanted.gid) => format!("gid {}", wanted.gid),
+            owned => return owned.context("cannot set its owner"),
+        };
+        Err(anyhow!("cannot set its owner: there is no {what} in a container")).hint(
+            || "take an image with smaller ids, or get more: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST \"$USER\"",
+        )
     }
 
     /// Sets those extended attributes that an image may bring.
@@ -106,23 +142,6 @@ fn time((seconds, nanoseconds): (i64, u32)) -> TimeSpec {
     TimeSpec::new(seconds, nanoseconds.into())
 }
 
-/// EINVAL is how the kernel says that an id does not exist in this user namespace (chown(2)).
-fn mapped(owned: nix::Result<()>, wanted: &Attributes) -> Result<()> {
-    if owned != Err(Errno::EINVAL) {
-        return Ok(owned?);
-    }
-    Err(anyhow!("the container has no uid {} or no gid {}", wanted.uid, wanted.gid)).hint(|| {
-        "take an image with smaller ids, or get more: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST \"$USER\""
-    })
-}
-
-/// Whether a map of user_namespaces(7) has a single id.
-fn one_id(map: &str) -> bool {
-    let text = std::fs::read_to_string(map).unwrap_or_default();
-    let sizes = text.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
-    sizes.sum::<u64>() == 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::ledger::PLAIN;
@@ -150,10 +169,21 @@ mod tests {
 
     #[test]
     fn an_id_that_is_not_mapped_names_the_cure() {
-        let wanted = Attributes { uid: 70000, ..PLAIN };
-        let failure = |errno| Failure::from(&mapped(Err(errno), &wanted).unwrap_err());
-        assert!(failure(Errno::EINVAL).message.contains("no uid 70000"));
-        assert!(failure(Errno::EINVAL).hint.unwrap().contains("--add-subuids"));
-        assert!(failure(Errno::EPERM).hint.is_none());
+        let ids = || Ids::of("0 1000 1\n1 100000 65536\n");
+        let setter = Setter { uids: ids(), gids: ids(), left_out: BTreeSet::new() };
+        let failure = |uid, gid, errno| {
+            let wanted = Attributes { uid, gid, ..PLAIN };
+            Failure::from(&setter.mapped(Err(errno), &wanted).unwrap_err())
+        };
+        let unmapped = failure(70000, 0, Errno::EINVAL);
+        assert!(unmapped.message.contains("no uid 70000") && unmapped.hint.unwrap().contains("--add-subuids"));
+        assert!(failure(65536, 65537, Errno::EINVAL).message.contains("no gid 65537"));
+        assert!(failure(70000, 0, Errno::EPERM).hint.is_none());
+    }
+
+    #[test]
+    fn one_id_is_not_many() {
+        assert!(Ids::of("         0       1000          1\n").is_one());
+        assert!(!Ids::of("0 0 4294967295").is_one() && !Ids::of("0 1 1\n1 5 1").is_one() && !Ids::of("").is_one());
     }
 }
