@@ -27,7 +27,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 fn env_sets_takes_over_and_empties_variables() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
-    let flags = ["--hostname", "box", "-e", "A=1", "-e", "B=x=y z", "--env", "FROM_HERE", "-e", "EMPTY=", "-e", "ABSENT", "-e", "A=2"];
+    let flags =
+        ["--hostname", "box", "-e", "A=1", "-e", "B=x=y z", "--env", "FROM_HERE", "-e", "EMPTY=", "-e", "ABSENT", "-e", "A=2"];
     let mut command = rl.alpine(&flags, &["env"]);
     command.env("FROM_HERE", "mine").env("NOT_ASKED_FOR", "secret");
     let run = run(command).ok();
@@ -40,10 +41,12 @@ fn env_files_are_dockers_and_flags_win_over_them() {
     let rl = Rl::new();
     let first = rl.file("first", "# a comment\n\nA=file\nSPACED=two words \nQUOTED=\"kept\"\nFROM_HERE\n");
     let second = rl.file("second", "B=second\n");
-    let flags = ["--hostname", "box", "--env-file", first.to_str().unwrap(), "--env-file", second.to_str().unwrap(), "-e", "A=flag"];
+    let flags =
+        ["--hostname", "box", "--env-file", first.to_str().unwrap(), "--env-file", second.to_str().unwrap(), "-e", "A=flag"];
     let mut command = rl.alpine(&flags, &["env"]);
     command.env("FROM_HERE", "mine");
-    let wanted = ["A=flag", "B=second", "FROM_HERE=mine", "HOME=/root", "HOSTNAME=box", PATH, "QUOTED=\"kept\"", "SPACED=two words "];
+    let wanted =
+        ["A=flag", "B=second", "FROM_HERE=mine", "HOME=/root", "HOSTNAME=box", PATH, "QUOTED=\"kept\"", "SPACED=two words "];
     assert_eq!(sorted_env(&run(command).ok()), wanted);
 }
 
@@ -71,7 +74,8 @@ fn entrypoint_comes_before_the_command() {
 fn the_host_name_is_the_short_id_or_what_was_asked_for() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
-    let run = rl.sh(&["--hostname", "box.example"], "hostname; cat /etc/hostname; echo $HOSTNAME; grep -c box.example /etc/hosts").ok();
+    let run =
+        rl.sh(&["--hostname", "box.example"], "hostname; cat /etc/hostname; echo $HOSTNAME; grep -c box.example /etc/hosts").ok();
     assert_eq!(run.stdout(), "box.example\nbox.example\nbox.example\n1");
     let own = rl.sh(&[], "hostname; cat /etc/hostname; echo $HOSTNAME").ok();
     let names: Vec<_> = own.stdout().lines().collect();
@@ -128,7 +132,12 @@ fn a_tmpfs_has_the_size_mode_and_attributes_asked_for() {
 }
 
 fn mount_at<'a>(seen: &'a Value, target: &str) -> &'a Value {
-    seen["mounts"].as_array().expect("mounts").iter().rfind(|m| m["target"] == target).unwrap_or_else(|| panic!("{target}: {seen}"))
+    seen["mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .rfind(|m| m["target"] == target)
+        .unwrap_or_else(|| panic!("{target}: {seen}"))
 }
 
 fn words(options: &Value) -> Vec<&str> {
@@ -179,7 +188,11 @@ fn the_umask_is_0022_or_what_was_asked_for_and_never_the_callers() {
     for mask in ["0", "077"] {
         let own = Rl::new();
         let inside = own.alpine(&["-w", "/made"], &["sh", "-c", script]);
-        assert_eq!(run(in_shell("sh", &format!("umask {mask}; exec \"$@\""), &inside)).ok().stdout(), wanted.stdout(), "under umask {mask}");
+        assert_eq!(
+            run(in_shell("sh", &format!("umask {mask}; exec \"$@\""), &inside)).ok().stdout(),
+            wanted.stdout(),
+            "under umask {mask}"
+        );
     }
 }
 
@@ -193,9 +206,14 @@ fn each_namespace_is_the_containers_own_unless_shared() {
         run.stdout().lines().map(String::from).collect::<Vec<_>>()
     };
     let kinds = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
-    for (flag, shared) in
-        [("--init", ""), ("--pid=host", "pid"), ("--network=host", "net"), ("--ipc=host", "ipc"), ("--uts=host", "uts"), ("--cgroupns=host", "cgroup")]
-    {
+    for (flag, shared) in [
+        ("--init", ""),
+        ("--pid=host", "pid"),
+        ("--network=host", "net"),
+        ("--ipc=host", "ipc"),
+        ("--uts=host", "uts"),
+        ("--cgroupns=host", "cgroup"),
+    ] {
         for (kind, namespace) in kinds.iter().zip(inside(&[flag])) {
             assert_eq!(namespace == hosts(kind), *kind == shared, "{kind} with {flag}: {namespace}");
         }
@@ -207,7 +225,10 @@ fn the_hosts_processes_and_names_show_when_shared() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
     let me = std::process::id();
-    assert_eq!(rl.sh(&["--pid", "host"], &format!("cat /proc/{me}/comm")).ok().stdout(), fs::read_to_string("/proc/self/comm").unwrap().trim());
+    assert_eq!(
+        rl.sh(&["--pid", "host"], &format!("cat /proc/{me}/comm")).ok().stdout(),
+        fs::read_to_string("/proc/self/comm").unwrap().trim()
+    );
     rl.sh(&[], &format!("cat /proc/{me}/comm")).code(1);
     let host = nix::unistd::gethostname().unwrap().to_string_lossy().into_owned();
     assert_eq!(rl.sh(&["--uts", "host"], "hostname").ok().stdout(), host);
@@ -221,7 +242,9 @@ fn without_a_network_there_is_a_loopback_and_nothing_else() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
     for flags in [&[][..], &["--network", "none"]] {
-        let run = rl.sh(flags, "ls /sys/class/net; ip -4 -o addr show dev lo | awk '{ print $4 }'; ip link show lo | grep -o LOOPBACK,UP").ok();
+        let run = rl
+            .sh(flags, "ls /sys/class/net; ip -4 -o addr show dev lo | awk '{ print $4 }'; ip link show lo | grep -o LOOPBACK,UP")
+            .ok();
         assert_eq!(run.stdout(), "lo\n127.0.0.1/8\nLOOPBACK,UP");
     }
     refused(&rl, &["--network", "moon"], "moon");
@@ -231,11 +254,13 @@ fn without_a_network_there_is_a_loopback_and_nothing_else() {
 fn a_device_of_the_host_is_given_and_nothing_else_is_a_device() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
-    let run = rl.sh(&["--device", "/dev/zero:/dev/nothing"], "head -c3 /dev/nothing | od -An -tx1; stat -c %t:%T /dev/nothing").ok();
+    let run =
+        rl.sh(&["--device", "/dev/zero:/dev/nothing"], "head -c3 /dev/nothing | od -An -tx1; stat -c %t:%T /dev/nothing").ok();
     assert_eq!(run.stdout(), " 00 00 00\n1:5");
     let listed = rl.sh(&[], "ls /dev").ok();
     let names: Vec<_> = listed.stdout().lines().collect();
-    let wanted = ["fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
+    let wanted =
+        ["fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
     assert_eq!(names, wanted);
     let file = rl.file("file", "");
     refused(&rl, &["--device", file.to_str().unwrap()], "must lie in /dev");

@@ -33,7 +33,8 @@ fn an_image_without_a_command_needs_one() {
     let image = on_alpine(&rl, TarBuilder::new(), json!({}));
     run_it(&rl, &[], &image, &[]).code(125).says("no command");
     assert_eq!(run_it(&rl, &[], &image, &["echo", "hi"]).ok().stdout(), "hi");
-    let image = on_alpine(&rl, TarBuilder::new(), json!({"Entrypoint": null, "Cmd": null, "Env": null, "Labels": null, "Volumes": null}));
+    let image =
+        on_alpine(&rl, TarBuilder::new(), json!({"Entrypoint": null, "Cmd": null, "Env": null, "Labels": null, "Volumes": null}));
     assert_eq!(run_it(&rl, &[], &image, &["echo", "hi"]).ok().stdout(), "hi");
 }
 
@@ -56,7 +57,10 @@ fn an_image_without_a_path_gets_dockers() {
     let layer = TarBuilder::new().file("probe", fs::read(probe()).unwrap()).finish();
     let image = Layout::new(rl.path("image")).layer(&layer).config(json!({"Entrypoint": ["/probe"]})).write();
     let seen = run_it(&rl, &["--hostname", "box"], &image, &["one"]).ok().json();
-    assert_eq!(seen["env"], json!({"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME": "box", "HOME": "/"}));
+    assert_eq!(
+        seen["env"],
+        json!({"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME": "box", "HOME": "/"})
+    );
     assert_eq!(seen["args"], json!(["/probe", "one"]));
     assert_eq!((&seen["pid"], &seen["ppid"]), (&json!(1), &json!(0)));
 }
@@ -65,7 +69,11 @@ fn an_image_without_a_path_gets_dockers() {
 fn the_working_directory_is_made() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
-    let image = on_alpine(&rl, TarBuilder::new(), json!({"WorkingDir": "/srv/new/app", "User": "1000", "Cmd": ["sh", "-c", "pwd; stat -c %a:%u ."]}));
+    let image = on_alpine(
+        &rl,
+        TarBuilder::new(),
+        json!({"WorkingDir": "/srv/new/app", "User": "1000", "Cmd": ["sh", "-c", "pwd; stat -c %a:%u ."]}),
+    );
     assert_eq!(run_it(&rl, &[], &image, &[]).ok().stdout(), "/srv/new/app\n755:0");
     assert_eq!(run_it(&rl, &["-w", "/tmp"], &image, &["pwd"]).ok().stdout(), "/tmp");
 }
@@ -105,8 +113,16 @@ fn volumes_are_anonymous_volumes_filled_from_the_image() {
     let rl = Rl::new();
     let layer = TarBuilder::new().entry(b'5', "data", 0o750, (7, 8), "", b"").file("data/seed", "seeded");
     let image = on_alpine(&rl, layer, json!({"Volumes": {"/data": {}, "/empty": {}}}));
-    rl.cmd(["run", "--name", "a", &image, "sh", "-c", "stat -c %a:%u:%g /data; cat /data/seed; grep -c -E ' /(data|empty) ' /proc/mounts"])
-        .ok();
+    rl.cmd([
+        "run",
+        "--name",
+        "a",
+        &image,
+        "sh",
+        "-c",
+        "stat -c %a:%u:%g /data; cat /data/seed; grep -c -E ' /(data|empty) ' /proc/mounts",
+    ])
+    .ok();
     assert_eq!(rl.inspect("a")["Mounts"].as_array().unwrap().len(), 2);
     assert_eq!(rl.cmd(["volume", "ls", "-q"]).ok().stdout().lines().count(), 2);
     rl.cmd(["rm", "-v", "a"]).ok();
@@ -122,7 +138,8 @@ fn volumes_are_anonymous_volumes_filled_from_the_image() {
 fn stop_signal_labels_and_ports_are_in_inspect() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
-    let config = json!({"StopSignal": "SIGQUIT", "Labels": {"a": "image", "b": "image"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}}});
+    let config =
+        json!({"StopSignal": "SIGQUIT", "Labels": {"a": "image", "b": "image"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}}});
     let image = on_alpine(&rl, TarBuilder::new(), config);
     rl.cmd(["run", "--name", "a", "--label", "b=flag", &image, "true"]).ok();
     let config = rl.inspect("a")["Config"].clone();

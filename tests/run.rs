@@ -24,7 +24,9 @@ fn an_image_is_taken_from_a_layout_an_archive_and_dockers_archive() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
     let dir = images();
-    for reference in ["oci:DIR/alpine", "oci:DIR/alpine:latest", "oci-archive:DIR/alpine.oci.tar", "docker-archive:DIR/alpine.docker.tar"] {
+    for reference in
+        ["oci:DIR/alpine", "oci:DIR/alpine:latest", "oci-archive:DIR/alpine.oci.tar", "docker-archive:DIR/alpine.docker.tar"]
+    {
         let reference = reference.replace("DIR", &dir.to_string_lossy());
         assert_eq!(rl.cmd(["run", "--rm", &reference, "echo", "hello"]).ok().stdout(), "hello", "{reference}");
     }

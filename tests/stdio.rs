@@ -200,7 +200,8 @@ fn closed_streams_are_no_trouble() {
     let file = rl.path("result");
     let bind = format!("{}:/home", rl.home().display());
     for (user, closing) in [("0", "<&- >&- 2>&-"), ("1000", "<&- >&- 2>&-"), ("0", "<&-"), ("0", ">&-")] {
-        let inside = rl.alpine(&["-i", "-u", user, "-v", &bind], &["sh", "-c", "echo fine; echo $(ls /proc/self/fd) >&2; exit 9"]);
+        let inside =
+            rl.alpine(&["-i", "-u", user, "-v", &bind], &["sh", "-c", "echo fine; echo $(ls /proc/self/fd) >&2; exit 9"]);
         run(in_shell("sh", &format!("\"$@\" {closing}; echo $? >{}", file.display()), &inside)).ok();
         assert_eq!(fs::read_to_string(&file).unwrap().trim(), "9", "as {user}, {closing}");
     }

@@ -42,7 +42,8 @@ fn a_read_only_bind_is_read_only_all_the_way_down() {
     // /dev/shm is a mount of its own below /dev, and anybody may write there.
     let name = format!("rl-test-{}", std::process::id());
     for (option, code) in [("", 0), (":ro", 1)] {
-        let run = rl.sh(&["-v", &format!("/dev:/host{option}")], &format!("touch /host/shm/{name} && rm /host/shm/{name}")).code(code);
+        let run =
+            rl.sh(&["-v", &format!("/dev:/host{option}")], &format!("touch /host/shm/{name} && rm /host/shm/{name}")).code(code);
         assert_eq!(run.stderr().contains("Read-only file system"), code == 1, "{run}");
     }
     let canary = rl.file("dir/canary", "as it was");
@@ -138,10 +139,27 @@ fn a_destination_that_leads_through_a_symlink_stays_inside() {
 fn nothing_is_mounted_over_the_kernels_file_systems_nor_over_the_root() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
-    let layer = TarBuilder::new().symlink("to-proc", "/proc").symlink("to-sys", "proc/sys").symlink("to-root", "/").symlink("to-self", "/proc/self");
+    let layer = TarBuilder::new()
+        .symlink("to-proc", "/proc")
+        .symlink("to-sys", "proc/sys")
+        .symlink("to-root", "/")
+        .symlink("to-self", "/proc/self");
     let image = on_alpine(&rl, layer);
-    let targets =
-        ["/proc", "/proc/sys", "/proc/1/attr", "/x/../proc", "//proc//self", "/to-proc", "/to-proc/sys", "/to-sys", "/to-self/attr", "/", "/.", "/sys", "/dev"];
+    let targets = [
+        "/proc",
+        "/proc/sys",
+        "/proc/1/attr",
+        "/x/../proc",
+        "//proc//self",
+        "/to-proc",
+        "/to-proc/sys",
+        "/to-sys",
+        "/to-self/attr",
+        "/",
+        "/.",
+        "/sys",
+        "/dev",
+    ];
     for target in targets {
         for flags in [["-v", &bind(rl.home(), target)], ["--tmpfs", target], ["-v", target]] {
             let run = rl.cmd([&["run", "--rm"][..], &flags, &[&image, "true"]].concat());
@@ -159,13 +177,18 @@ fn a_named_volume_is_filled_from_the_image_the_first_time_only() {
     let rl = Rl::new();
     let data = |text: &str| {
         let layer = TarBuilder::new().entry(b'5', "data", 0o2750, (33, 34), "", b"");
-        let layer = layer.entry(b'0', "data/file", 0o640, (35, 36), "", text.as_bytes()).dir("data/dir").symlink("data/link", "/etc/passwd");
+        let layer = layer
+            .entry(b'0', "data/file", 0o640, (35, 36), "", text.as_bytes())
+            .dir("data/dir")
+            .symlink("data/link", "/etc/passwd");
         layer.entry(b'6', "data/fifo", 0o600, (0, 0), "", b"").hardlink("data/dir/again", "data/file").finish()
     };
     let build = |name: &str| Layout::on(&images().join("alpine"), rl.path(name)).layer(&data(name)).write();
     let (first, second) = (build("first"), build("second"));
     let look = "stat -c '%n %a %u:%g %F' /data /data/* /data/dir/*; readlink /data/link; cat /data/file /data/dir/again";
-    let inside = |flags: &[&str], image: &str| rl.cmd([&["run", "--rm"][..], flags, &[image, "sh", "-c", look]].concat()).ok().stdout().to_string();
+    let inside = |flags: &[&str], image: &str| {
+        rl.cmd([&["run", "--rm"][..], flags, &[image, "sh", "-c", look]].concat()).ok().stdout().to_string()
+    };
 
     let wanted = inside(&[], &first);
     assert!(wanted.starts_with("/data 2750 33:34 directory\n") && wanted.ends_with("firstfirst"), "{wanted}");
@@ -173,7 +196,8 @@ fn a_named_volume_is_filled_from_the_image_the_first_time_only() {
     // Used: what another image has there changes nothing, and what was deleted stays so.
     assert_eq!(inside(&["-v", "vol:/data"], &second), wanted);
     rl.cmd(["run", "--rm", "-v", "vol:/data", &first, "sh", "-c", "rm -r /data/dir; echo own >/data/file"]).ok();
-    let run = rl.cmd(["run", "--rm", "-v", "vol:/data:ro", &second, "sh", "-c", "ls /data; cat /data/file; touch /data/x"]).code(1);
+    let run =
+        rl.cmd(["run", "--rm", "-v", "vol:/data:ro", &second, "sh", "-c", "ls /data; cat /data/file; touch /data/x"]).code(1);
     assert_eq!(run.stdout(), "fifo\nfile\nlink\nown");
     assert_eq!(volumes(&rl), ["vol"]);
 }
@@ -278,7 +302,11 @@ fn the_long_form_says_the_same() {
     let rl = Rl::new();
     rl.file("dir/file", "bound");
     let source = rl.path("dir").display().to_string();
-    for form in ["type=bind,source=DIR,target=/x,readonly", "type=bind,src=DIR,dst=/x,ro", "type=bind,src=DIR,destination=/x,readonly=true"] {
+    for form in [
+        "type=bind,source=DIR,target=/x,readonly",
+        "type=bind,src=DIR,dst=/x,ro",
+        "type=bind,src=DIR,destination=/x,readonly=true",
+    ] {
         let run = rl.sh(&["--mount", &form.replace("DIR", &source)], "cat /x/file; touch /x/new").code(1);
         assert_eq!(run.stdout(), "bound", "{form}");
     }
@@ -286,7 +314,8 @@ fn the_long_form_says_the_same() {
     assert_eq!(rl.sh(&["--mount", "source=vol,target=/x"], "cat /x/file").ok().stdout(), "kept");
     let tmpfs = "type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=0711";
     assert_eq!(rl.sh(&["--mount", tmpfs], "stat -c %a /x; df -k /x | awk 'END { print $2 }'").ok().stdout(), "711\n1024");
-    for bad in ["type=bind,target=/x", "type=bind,source=DIR", "type=tmpfs,source=a,target=/x", "type=nfs,target=/x", "nonsense"] {
+    for bad in ["type=bind,target=/x", "type=bind,source=DIR", "type=tmpfs,source=a,target=/x", "type=nfs,target=/x", "nonsense"]
+    {
         rl.cmd(["run", "--mount", bad, "rootfs:/", "true"]).code(125).says(bad);
     }
 }
@@ -297,7 +326,11 @@ fn a_bind_over_an_unreadable_or_special_file_keeps_what_it_is() {
     let rl = Rl::new();
     let closed = rl.file("closed", "secret");
     fs::set_permissions(&closed, PermissionsExt::from_mode(0o400)).unwrap();
-    assert_eq!(run(rl.alpine(&["-v", &bind(&closed, "/x")], &["cat", "/x"])).ok().stdout(), "secret", "root inside is the caller");
+    assert_eq!(
+        run(rl.alpine(&["-v", &bind(&closed, "/x")], &["cat", "/x"])).ok().stdout(),
+        "secret",
+        "root inside is the caller"
+    );
     run(rl.alpine(&["-v", &bind(&closed, "/x"), "-u", "1000"], &["cat", "/x"])).code(1).says("Permission denied");
     assert_eq!(fs::metadata(&closed).unwrap().mode() & 0o7777, 0o400);
 }

@@ -50,8 +50,12 @@ pub fn run(options: &Options, paths: &Paths, caller: &Caller) -> Result<u8> {
     }
     let (config, pending) = prepare(options, paths, caller, pending)?;
     let name = config.name.clone();
-    let started = start(config, options, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
-    attend(started, &signals, options)
+    let mut started = start(config, options, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
+    let code = attend(&mut started, &signals, options);
+    if code.is_err() {
+        started.take_back(paths, options);
+    }
+    code
 }
 
 /// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet.
@@ -146,8 +150,19 @@ fn random_id() -> Result<String> {
 struct Started {
     monitor: process::Child,
     conversation: OwnedFd,
-    name: String,
+    config: Config,
     relays: Relays,
+}
+
+impl Started {
+    /// Discards the record of a container that never came to life, where Monitor could not say so in it.
+    fn take_back(&self, paths: &Paths, options: &Options) {
+        let _ = self.monitor.wait();
+        let path = paths.containers().join(&self.config.id);
+        if !path.join("state.json").exists() {
+            discard(paths, &path, &self.config, options);
+        }
+    }
 }
 
 /// Clones Monitor and gives it what it waits for, each as soon as it is there: U while newuidmap works takes longest, else the record.
@@ -168,7 +183,10 @@ fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> 
             drop(conversation);
             let path = paths.containers().join(&config.id);
             let boot_id = record::boot_id();
-            monitor::run(Monitor { config, plan, streams, ends, client: monitors_end, store, path, boot_id }, pending.into_prospect())
+            monitor::run(
+                Monitor { config, plan, streams, ends, client: monitors_end, store, path, boot_id },
+                pending.into_prospect(),
+            )
         }
         Fork::Parent(child) => child,
     };
@@ -180,7 +198,7 @@ fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> 
     let userns = match pending.finish() {
         Ok(userns) => userns,
         Err(error) => {
-            early.iter().for_each(|draft| discard(paths, draft, &config, options));
+            early.iter().for_each(|draft| discard(paths, &draft.path, &config, options));
             return Err(error);
         }
     };
@@ -188,11 +206,9 @@ fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> 
     let _ = wire::send(&conversation, &FromClient::ClientMapped, &[userns.namespace()]);
     let draft = early.map_or_else(record, Ok)?;
     milestone("client-recorded");
-    if wire::send(&conversation, &FromClient::ClientRecorded, &[draft.directory.as_fd()]).is_err() {
-        discard(paths, &draft, &config, options);
-    }
+    let _ = wire::send(&conversation, &FromClient::ClientRecorded, &[draft.directory.as_fd()]);
     milestone("client-started");
-    Ok(Started { monitor, conversation, name: config.name, relays: Relays::of_pipes(ends)? })
+    Ok(Started { monitor, conversation, config, relays: Relays::of_pipes(ends)? })
 }
 
 /// The record with what belongs to it: volumes and the container id file.
@@ -202,9 +218,10 @@ fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u
     }
     let draft = record::create(paths, config, owner, overlay)?;
     if let Some(cidfile) = &options.cidfile {
-        let written = fs::File::create_new(cidfile).and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()));
+        let written =
+            fs::File::create_new(cidfile).and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()));
         if let Err(error) = written {
-            discard(paths, &draft, config, options);
+            discard(paths, &draft.path, config, options);
             return Err(error).with_context(|| format!("cannot write the container id file {}", cidfile.display()));
         }
     }
@@ -212,7 +229,7 @@ fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u
 }
 
 /// Takes back a record that nobody has used yet: it holds only what the caller made.
-fn discard(paths: &Paths, draft: &Draft, config: &Config, options: &Options) {
+fn discard(paths: &Paths, path: &Path, config: &Config, options: &Options) {
     if config.named {
         let _ = fs::remove_file(paths.names().join(&config.name));
     }
@@ -222,7 +239,7 @@ fn discard(paths: &Paths, draft: &Draft, config: &Config, options: &Options) {
     if let Some(cidfile) = &options.cidfile {
         let _ = fs::remove_file(cidfile);
     }
-    let _ = fs::remove_dir_all(&draft.path);
+    let _ = fs::remove_dir_all(path);
 }
 
 /// Container root owns what the caller owns; so does the caller's own number under keep-id.
@@ -310,12 +327,12 @@ fn catch_signals(has_terminal: bool) -> Result<SignalFd> {
 }
 
 /// Stays with the container: forwards signals and streams until Monitor reports the end.
-fn attend(client: Started, signals: &SignalFd, options: &Options) -> Result<u8> {
-    let Started { monitor, conversation, name, mut relays } = client;
+fn attend(started: &mut Started, signals: &SignalFd, options: &Options) -> Result<u8> {
+    let Started { monitor, conversation, config, relays } = started;
+    let (conversation, name) = (&*conversation, &config.name);
     let mut terminal: Option<(OwnedFd, Option<RawMode>)> = None;
     loop {
-        let mut set =
-            vec![PollFd::new(conversation.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let mut set = vec![PollFd::new(conversation.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         set.extend(relays.interests());
         match poll(&mut set, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
@@ -326,26 +343,26 @@ fn attend(client: Started, signals: &SignalFd, options: &Options) -> Result<u8> 
         drop(set);
         if ready.contains(&signals.as_raw_fd()) {
             while let Ok(Some(signal)) = signals.read_signal() {
-                forward(signal.ssi_signo as i32, &conversation, terminal.as_ref().map(|(master, _)| master));
+                forward(signal.ssi_signo as i32, conversation, terminal.as_ref().map(|(master, _)| master));
             }
         }
         if relays.advance(&ready) {
-            let _ = wire::send(&conversation, &FromClient::ClientOutputBroken, &[]);
+            let _ = wire::send(conversation, &FromClient::ClientOutputBroken, &[]);
         }
         if !ready.contains(&conversation.as_raw_fd()) {
             continue;
         }
-        match wire::receive::<FromMonitor>(&conversation)? {
+        match wire::receive::<FromMonitor>(conversation)? {
             Some((FromMonitor::MonitorStarted, fds)) => {
                 if let Some(master) = fds.into_iter().next() {
                     console::copy_size(master.as_fd());
-                    relays = Relays::of_terminal(&master, options.interactive)?;
+                    *relays = Relays::of_terminal(&master, options.interactive)?;
                     let raw = if options.interactive { RawMode::enter()? } else { None };
                     terminal = Some((master, raw));
                 }
             }
             Some((FromMonitor::MonitorEnded { exit_code }, _)) => {
-                relays.drain();
+                std::mem::take(relays).drain();
                 return Ok(exit_code);
             }
             Some((FromMonitor::MonitorFailed(failure), _)) => {

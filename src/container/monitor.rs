@@ -20,6 +20,7 @@ use super::stdio::{Ends, Streams};
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit, milestone};
 use crate::error::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
 use crate::role::Role;
+use crate::rootfs::apply::Builder;
 use crate::rootfs::plan::Plan;
 use crate::sys::mount::{self, FsContext};
 use crate::sys::process::{self, Child, Exit, Fork, ns};
@@ -75,8 +76,12 @@ impl Monitor {
         let maps = prospect.plan.maps.clone();
         let entry = Userns::handed(self.expect("the user namespace")?, prospect).join()?;
         milestone("monitor-entered");
+        let staged = match self.plan.staged.is_empty() {
+            true => None,
+            false => Some(self.stage()?),
+        };
         let (init, conversation) = self.clone_init(&maps)?;
-        let directory = match self.expect("the record") {
+        let directory = match staged.map_or_else(|| self.expect("the record"), Ok) {
             Ok(directory) => directory,
             Err(error) => return abandon(&init, error),
         };
@@ -88,7 +93,7 @@ impl Monitor {
         let state = State::created(&self.boot_id);
         let console = match self.start(conversation) {
             Ok(console) => console,
-            Err(error) => return self.failed(&init, &directory, state, error),
+            Err(error) => return self.failed(Some(&init), &directory, state, error),
         };
         let namespaces = hold_namespaces(&init);
         let fds: Vec<BorrowedFd> = console.iter().map(|fd| fd.as_fd()).collect();
@@ -121,6 +126,19 @@ impl Monitor {
         }
     }
 
+    /// Mounts what the payload must not be able to change, in a namespace of ours that Init will inherit; returns the record.
+    fn stage(&self) -> Result<OwnedFd> {
+        let directory = self.expect("the record")?;
+        let staged = process::unshare(ns::MOUNT).context("cannot create a mount namespace").and_then(|()| {
+            // The mounts stay, attached; only their descriptors go.
+            Builder::new(&self.path)?.apply(&self.plan.staged)
+        });
+        match staged {
+            Ok(()) => Ok(directory),
+            Err(error) => self.failed(None, &directory, State::created(&self.boot_id), error).map(|()| directory),
+        }
+    }
+
     /// Clones Init into namespaces of its own and maps its ids.
     fn clone_init(&mut self, maps: &IdMaps) -> Result<(Child, OwnedFd)> {
         let nested = nested(&self.config, maps);
@@ -148,13 +166,7 @@ impl Monitor {
 
     /// All but the network's, which Init makes beside its other work.
     fn namespaces(&self) -> u64 {
-        let kinds = [
-            ("pid", ns::PID),
-            ("ipc", ns::IPC),
-            ("uts", ns::UTS),
-            ("cgroup", ns::CGROUP),
-            ("time", ns::TIME),
-        ];
+        let kinds = [("pid", ns::PID), ("ipc", ns::IPC), ("uts", ns::UTS), ("cgroup", ns::CGROUP), ("time", ns::TIME)];
         let own = kinds.iter().filter(|(kind, _)| self.config.spec.linux.has(kind));
         own.fold(ns::USER | ns::MOUNT, |flags, (_, flag)| flags | flag)
     }
@@ -191,9 +203,11 @@ impl Monitor {
     }
 
     /// The payload never ran: the record says why, and Client hears it from [`run`].
-    fn failed(&self, init: &Child, directory: &OwnedFd, state: State, error: anyhow::Error) -> Result<()> {
-        let _ = init.signal(libc::SIGKILL);
-        let _ = init.wait();
+    fn failed(&self, init: Option<&Child>, directory: &OwnedFd, state: State, error: anyhow::Error) -> Result<()> {
+        if let Some(init) = init {
+            let _ = init.signal(libc::SIGKILL);
+            let _ = init.wait();
+        }
         let failure = Failure::from(&error);
         if self.config.auto_remove {
             let _ = remove::retire(self.store.as_fd(), &self.config);

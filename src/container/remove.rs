@@ -11,6 +11,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::config::Config;
 use super::record::{self, Record};
+use super::state::Status;
 use super::wire::milestone;
 use crate::error::Advise;
 use crate::host::paths::Paths;
@@ -48,7 +49,9 @@ pub fn erase(store: BorrowedFd, config: &Config, with_volumes: bool) -> Result<(
 
 /// Removes one container, as `rl rm`. A running one is killed first when `force`.
 pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, volumes: bool) -> Result<()> {
-    if record.alive && !force {
+    // One that has ended may still have its Monitor, cleaning up: that is waited for below.
+    let runs = record.alive && matches!(record.state.status, Status::Created | Status::Running);
+    if runs && !force {
         return Err(anyhow!("container \"{}\" is running", record.config.name))
             .hint(|| format!("rl rm -f {}", record.config.name));
     }

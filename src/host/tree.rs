@@ -1,47 +1,79 @@
 //! Removing a tree by descriptor, following nothing: its contents are a container's, and may change while it is removed.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-/// Removes `name` below `parent`, whatever it is. What does not exist is removed already.
-pub fn remove(parent: BorrowedFd, name: &CStr) -> nix::Result<()> {
-    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-        Err(Errno::EISDIR | Errno::EPERM) => {}
-        Err(errno) => return Err(errno),
-    }
-    remove_children(parent, name)?;
-    match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-        Err(Errno::ENOENT) => Ok(()),
-        other => other,
-    }
-}
+/// How far down a descriptor is held for each level; deeper directories are moved up first.
+const DEPTH: usize = 64;
 
-/// Depth is bounded by the kernel's path walk, not by us: each level holds one descriptor, so very deep trees are flattened first.
-fn remove_children(parent: BorrowedFd, name: &CStr) -> nix::Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut dir = match Dir::openat(parent, name, flags, Mode::empty()) {
-        // overlayfs leaves work/work with mode 0.
-        Err(Errno::EACCES) => {
-            fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::NoFollowSymlink).or_else(|_| chmod_dir(parent, name))?;
-            Dir::openat(parent, name, flags, Mode::empty())?
-        }
-        other => other?,
-    };
-    let names: Vec<_> = dir.iter().filter_map(|entry| entry.ok().map(|e| e.file_name().to_owned())).collect();
-    for child in names.iter().filter(|n| !matches!(n.to_bytes(), b"." | b"..")) {
-        remove(dir.as_fd(), child)?;
+/// Removes `name` below `parent`, whatever it is and however deep. What does not exist is removed already.
+pub fn remove(parent: BorrowedFd, name: &CStr) -> nix::Result<()> {
+    let mut moved = Moved { top: parent, count: 0 };
+    moved.remove(parent, name, 0)?;
+    // Each round takes DEPTH levels off every chain.
+    let mut next = 0;
+    while next < moved.count {
+        let deep = moved.name(next);
+        moved.remove(parent, &deep, 0)?;
+        next += 1;
     }
     Ok(())
 }
 
-/// For C libraries whose fchmodat knows no AT_SYMLINK_NOFOLLOW: through a descriptor.
+/// Directories that lay too deep, moved beside the tree's root.
+struct Moved<'a> {
+    top: BorrowedFd<'a>,
+    count: usize,
+}
+
+impl Moved<'_> {
+    fn name(&self, number: usize) -> CString {
+        CString::new(format!(".rm-deep-{}-{number}", std::process::id())).expect("no NUL")
+    }
+
+    fn remove(&mut self, parent: BorrowedFd, name: &CStr, depth: usize) -> nix::Result<()> {
+        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EISDIR | Errno::EPERM) => {}
+            Err(errno) => return Err(errno),
+        }
+        if depth == DEPTH {
+            let deep = self.name(self.count);
+            self.count += 1;
+            return renameat(parent, name, self.top, deep.as_c_str());
+        }
+        self.remove_children(parent, name, depth)?;
+        match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn remove_children(&mut self, parent: BorrowedFd, name: &CStr, depth: usize) -> nix::Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut dir = match Dir::openat(parent, name, flags, Mode::empty()) {
+            // overlayfs leaves work/work with mode 0.
+            Err(Errno::EACCES) => {
+                chmod_dir(parent, name)?;
+                Dir::openat(parent, name, flags, Mode::empty())?
+            }
+            other => other?,
+        };
+        let names: Vec<_> = dir.iter().filter_map(|entry| entry.ok().map(|e| e.file_name().to_owned())).collect();
+        for child in names.iter().filter(|n| !matches!(n.to_bytes(), b"." | b"..")) {
+            self.remove(dir.as_fd(), child, depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// By descriptor: a C library's fchmodat may know no AT_SYMLINK_NOFOLLOW.
 fn chmod_dir(parent: BorrowedFd, name: &CStr) -> nix::Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let dir = nix::fcntl::openat(parent, name, flags, Mode::empty())?;
@@ -65,5 +97,17 @@ mod tests {
         remove(parent.as_fd(), c"tree").unwrap();
         remove(parent.as_fd(), c"tree").unwrap();
         assert!(!dir.path().join("tree").exists() && dir.path().join("kept").exists());
+    }
+
+    #[test]
+    fn depth_costs_no_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut at = fs::File::open(dir.path()).unwrap();
+        for _ in 0..1500 {
+            nix::sys::stat::mkdirat(&at, c"d", Mode::S_IRWXU).unwrap();
+            at = nix::fcntl::openat(&at, c"d", OFlag::O_RDONLY, Mode::empty()).unwrap().into();
+        }
+        remove(fs::File::open(dir.path()).unwrap().as_fd(), c"d").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

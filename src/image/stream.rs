@@ -42,7 +42,7 @@ type Hashed<R> = BufReader<Chain<Cursor<Vec<u8>>, Tee<R>>>;
 enum Decoder<R: Read> {
     Plain(Hashed<R>),
     // Several members in a row are one stream (RFC 1952, 2.2): pigz and eStargz write them.
-    Gzip(MultiGzDecoder<Hashed<R>>),
+    Gzip(Box<MultiGzDecoder<Hashed<R>>>),
     Zstd(zstd::Decoder<'static, Hashed<R>>),
 }
 
@@ -62,7 +62,7 @@ impl<R: Read> Inflated<R> {
         let hashed = BufReader::with_capacity(128 << 10, Cursor::new(head).chain(tee));
         let decoder = match compression {
             Compression::Plain => Decoder::Plain(hashed),
-            Compression::Gzip => Decoder::Gzip(MultiGzDecoder::new(hashed)),
+            Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(hashed))),
             Compression::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(hashed)?;
                 decoder.window_log_max(limits::ZSTD_WINDOW_LOG)?;

@@ -101,6 +101,8 @@ impl Builder {
             }
             MountStep::ReadOnly { at } => self.read_only(at).with_context(|| format!("cannot make {at} read-only")),
             MountStep::Mask { at } => self.mask(at).with_context(|| format!("cannot hide {at}")),
+            MountStep::MountPoints => self.mount_points().context("cannot make places to mount on"),
+            MountStep::Adopt => self.adopt().context("cannot take over the root"),
             MountStep::RootReadOnly => Ok(mount::set_attr(self.root()?, attr::RDONLY, 0, false)?),
         }
     }
@@ -178,6 +180,23 @@ impl Builder {
             .with_context(|| format!("/{} of the image is not a directory", name.to_string_lossy()))
     }
 
+    fn mount_points(&self) -> Result<()> {
+        for name in ["proc", "sys", "dev"] {
+            self.plain_directory(name)?;
+        }
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            inroot::file(self.root()?, &Path::new("/etc").join(name))?;
+        }
+        Ok(())
+    }
+
+    /// What was mounted from U is locked where it is: it cannot be pivoted into. A copy of the tree can, and in it the mounts' flags
+    /// and places stay locked.
+    fn adopt(&mut self) -> Result<()> {
+        let tree = mount::clone_tree(self.directory.as_fd(), c"", true)?;
+        self.attach_root(tree)
+    }
+
     fn proc(&mut self, fresh: bool) -> Result<()> {
         let target = self.plain_directory("proc")?;
         let tree = if fresh {
@@ -225,17 +244,20 @@ impl Builder {
         }
     }
 
-    /// One tmpfs with the three files, each bound in its place, so that a read-only or full root does not matter.
+    /// Files of /dev's tmpfs without a name there, each bound in its place: a read-only or full root does not matter. (Not of a
+    /// tmpfs of their own: kernels before 6.15 clone nothing from a mount that is not attached.)
     fn etc(&self, files: &[(&'static str, String)]) -> Result<()> {
-        let holder = tmpfs(&[("mode", "755"), ("size", "1m")], attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+        let dev = &self.dev.as_ref().context("no /dev")?.mount;
         for (name, text) in files {
-            let leaf = c(name);
-            let file = open_beneath(holder.as_fd(), &leaf, libc::O_CREAT | libc::O_WRONLY, 0o644)?;
+            let temporary = c(&format!(".etc-{name}"));
+            let file = open_beneath(dev.as_fd(), &temporary, libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY, 0o644)?;
             fchmod(&file, Mode::from_bits_truncate(0o644))?;
-            nix::unistd::write(&file, text.as_bytes())?;
+            std::io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes())?;
             let target = inroot::file(self.root()?, &Path::new("/etc").join(name)).with_context(|| format!("/etc/{name}"))?;
-            let tree = mount::clone_tree(holder.as_fd(), &leaf, false)?;
+            let tree = mount::clone_tree(dev.as_fd(), &temporary, false)?;
+            mount::set_attr(tree.as_fd(), attr::NODEV | attr::NOEXEC, 0, false)?;
             mount::attach(tree.as_fd(), target.as_fd()).with_context(|| format!("/etc/{name}"))?;
+            nix::unistd::unlinkat(dev, temporary.as_c_str(), nix::unistd::UnlinkatFlags::NoRemoveDir)?;
         }
         Ok(())
     }

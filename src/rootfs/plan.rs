@@ -42,6 +42,10 @@ pub enum MountStep {
     Mask { at: String },
     /// The root itself becomes read-only.
     RootReadOnly,
+    /// Places for what will be mounted on the root later: /proc, /sys, /dev and the files of /etc.
+    MountPoints,
+    /// Takes over the root that Monitor has mounted, with everything below it.
+    Adopt,
 }
 
 /// What the root is made of.
@@ -77,6 +81,9 @@ pub fn root_of_layers(layers: &[PathBuf], volatile: bool) -> Vec<MountStep> {
 /// waits for that namespace, which is made while `early` is applied.
 #[derive(Debug, Default)]
 pub struct Plan {
+    /// For Monitor, before Init: with CAP_SYS_ADMIN in its user namespace a payload could undo what was mounted there, a volume's
+    /// `:ro` for one. What comes from the more privileged U is locked for it (mount_namespaces(7)). Empty without that capability.
+    pub staged: Vec<MountStep>,
     pub early: Vec<MountStep>,
     pub late: Vec<MountStep>,
 }
@@ -84,19 +91,22 @@ pub struct Plan {
 /// Decides on every step.
 pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
     let own = |kind: &str| spec.linux.has(kind);
-    let mut early = Vec::with_capacity(48);
+    let staged = spec.process.capabilities.iter().any(|name| name == "CAP_SYS_ADMIN");
+    let mut root = Vec::with_capacity(48);
     if around.upper_on_tmpfs {
-        early.push(MountStep::UpperOnTmpfs);
+        root.push(MountStep::UpperOnTmpfs);
     }
-    early.extend(around.root);
-    early.push(MountStep::Proc { fresh: own("pid") });
-    early.push(MountStep::Dev {
-        devices: spec.linux.devices.clone(),
-        tty_group: around.tty_group,
-        shm_size: own("ipc").then_some(spec.linux.shm_size),
-        fresh_mqueue: own("ipc"),
-    });
-    early.push(MountStep::Etc { files: around.etc });
+    root.extend(around.root);
+    let early = vec![
+        MountStep::Proc { fresh: own("pid") },
+        MountStep::Dev {
+            devices: spec.linux.devices.clone(),
+            tty_group: around.tty_group,
+            shm_size: own("ipc").then_some(spec.linux.shm_size),
+            fresh_mqueue: own("ipc"),
+        },
+        MountStep::Etc { files: around.etc },
+    ];
     let mut late = vec![MountStep::Sys { fresh: own("network") }];
     if own("network") {
         late.push(MountStep::Cgroup { fresh: own("cgroup") });
@@ -106,13 +116,31 @@ pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
     let mut mounts: Vec<&Mount> = spec.mounts.iter().collect();
     // Parents first, as Docker: a mount on /a would hide one on /a/b.
     mounts.sort_by_key(|mount| mount.destination.components().count());
-    for mount in mounts {
-        late.push(user_mount(mount)?);
+    let (kernels, users): (Vec<&Mount>, Vec<&Mount>) = mounts.into_iter().partition(|m| on_kernel_fs(&m.destination));
+    let users = users.into_iter().map(user_mount).collect::<Result<Vec<_>>>()?;
+    let read_only = spec.root.readonly.then_some(MountStep::RootReadOnly);
+    let mut plan = Plan { staged: Vec::new(), early: Vec::new(), late };
+    for mount in kernels {
+        plan.late.push(user_mount(mount)?);
     }
-    if spec.root.readonly {
-        late.push(MountStep::RootReadOnly);
+    if staged {
+        plan.staged = root;
+        // A read-only root takes no new directory.
+        plan.staged.push(MountStep::MountPoints);
+        plan.staged.extend(users.into_iter().chain(read_only));
+        plan.early.push(MountStep::Adopt);
+        plan.early.extend(early);
+    } else {
+        plan.early = root;
+        plan.early.extend(early);
+        plan.late.extend(users.into_iter().chain(read_only));
     }
-    Ok(Plan { early, late })
+    Ok(plan)
+}
+
+/// Below what Init alone can mount.
+fn on_kernel_fs(destination: &Path) -> bool {
+    ["/proc", "/sys", "/dev"].iter().any(|fs| clean(destination).starts_with(fs))
 }
 
 fn user_mount(mount: &Mount) -> Result<MountStep> {
@@ -248,6 +276,17 @@ mod tests {
         assert!(plan(&spec(mount("/a", "tmpfs", &["colour=red"])), around()).is_err());
         assert!(plan(&spec(mount("/a", "bind", &["fast"])), around()).is_err());
         assert!(plan(&spec(mount("/a", "tmpfs", &["size=1m", "mode=700", "noexec"])), around()).is_ok());
+    }
+
+    #[test]
+    fn a_payload_that_could_remount_gets_its_root_and_volumes_from_outside() {
+        let mut spec = Spec { mounts: vec![mount("/a", "bind", &["ro"]), mount("/dev/x", "bind", &[])], ..Spec::default() };
+        assert!(plan(&spec, around()).unwrap().staged.is_empty());
+        spec.process.capabilities = vec!["CAP_SYS_ADMIN".into()];
+        let plan = plan(&spec, around()).unwrap();
+        let binds = |steps: &[MountStep]| steps.iter().filter(|step| matches!(step, MountStep::Bind { .. })).count();
+        assert_eq!((binds(&plan.staged), binds(&plan.late)), (1, 1));
+        assert_eq!(plan.early[0], MountStep::Adopt);
     }
 
     #[test]

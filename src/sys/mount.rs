@@ -1,6 +1,6 @@
 //! The file-descriptor mount interface (fsopen(2), fsconfig(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -25,7 +25,7 @@ const AT_RECURSIVE: u32 = 0x8000;
 const EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
 
 /// A file system being configured (fsopen(2)); [`FsContext::mount`] makes it a detached mount.
-pub struct FsContext(OwnedFd);
+pub struct FsContext(OwnedFd, CString);
 
 impl FsContext {
     /// A new instance of file system type `kind`.
@@ -34,7 +34,7 @@ impl FsContext {
         // SAFETY: a valid string; the result is a new descriptor.
         let fd = cvt(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
         // SAFETY: nobody else owns the new descriptor.
-        Ok(FsContext(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
+        Ok(FsContext(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }, kind.to_owned()))
     }
 
     fn config(&self, command: u32, key: *const libc::c_char, value: *const libc::c_char, aux: RawFd) -> io::Result<()> {
@@ -57,6 +57,8 @@ impl FsContext {
     /// Creates the superblock and a detached mount of it with MOUNT_ATTR_* `attrs`.
     pub fn mount(&self, attrs: u64) -> io::Result<OwnedFd> {
         const FSMOUNT_CLOEXEC: u32 = 1;
+        // What mount(8) and df(1) show as the device.
+        self.string(c"source", &self.1)?;
         self.config(6, std::ptr::null(), std::ptr::null(), 0)?;
         // SAFETY: no pointers; the result is a new descriptor.
         let fd = cvt(unsafe { libc::syscall(libc::SYS_fsmount, self.0.as_raw_fd(), FSMOUNT_CLOEXEC, attrs as u32) })

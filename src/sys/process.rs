@@ -256,9 +256,12 @@ pub fn close_from(first: u32) -> io::Result<()> {
 
 /// Every signal to its default action, nothing blocked: what a payload expects and Rust has changed (SIGPIPE).
 pub fn reset_signals() {
+    // The kernel's struct sigaction, all zero: SIG_DFL without flags. By system call, because libc refuses its own two signals, which a
+    // parent may have ignored all the same.
+    let default = [0u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no handler; the call fails harmlessly for SIGKILL, SIGSTOP and libc's own.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no handler; the kernel reads one sigaction with a mask of 8 bytes. It refuses SIGKILL and SIGSTOP.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), 8) };
     }
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }

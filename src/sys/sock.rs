@@ -35,9 +35,8 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<
         let mut parts = [io::IoSliceMut::new(buffer)];
         let result = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC);
         let message = match result {
-            Err(nix::errno::Errno::EINTR) => continue,
-            // A peer that died with our messages unread.
-            Err(nix::errno::Errno::ECONNRESET) => return Ok((0, Vec::new())),
+            // A peer that died with our messages unread: told once, and after that comes what it had still said.
+            Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => continue,
             other => other?,
         };
         let mut fds = Vec::new();

@@ -204,7 +204,7 @@ pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
 /// Inside a private directory; members write there as root of U.
 fn make_registry(registry: &Path, (uid, gid): (u32, u32)) -> Result<()> {
     match fs::create_dir(registry) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         other => other.with_context(|| format!("cannot create {}", registry.display()))?,
     }
     std::os::unix::fs::chown(registry, Some(uid), Some(gid)).with_context(|| format!("cannot give away {}", registry.display()))
@@ -291,7 +291,8 @@ impl Making {
                 let _ = helper.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
                 let said = said.lines().next().unwrap_or("no reason given").trim().to_string();
                 let error = anyhow!("cannot map user IDs: {name} failed ({status}): {said}");
-                return refused(error).hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)");
+                return refused(error)
+                    .hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)");
             }
         }
         let namespace = member_namespace(self.mapper.pid, self.mapper.pidfd.as_fd()).context("cannot open the user namespace")?;

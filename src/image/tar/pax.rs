@@ -76,8 +76,8 @@ impl Sparse {
             b"minor" => self.minor = decimal(value)?,
             b"name" => self.name = Some(name(value)?),
             b"size" | b"realsize" => self.size = Some(decimal(value)?),
-            b"offset" if self.pieces.len() % 2 == 0 => self.pieces.push(decimal(value)?),
-            b"numbytes" if self.pieces.len() % 2 == 1 => self.pieces.push(decimal(value)?),
+            b"offset" if self.pieces.len().is_multiple_of(2) => self.pieces.push(decimal(value)?),
+            b"numbytes" if !self.pieces.len().is_multiple_of(2) => self.pieces.push(decimal(value)?),
             b"map" => self.pieces = value.split(|&b| b == b',').map(decimal).collect::<Result<_>>()?,
             // It only counts the others.
             b"numblocks" => {}
