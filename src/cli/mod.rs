@@ -17,8 +17,8 @@ use clap::{Parser, Subcommand};
 
 use crate::error::EXIT_RL;
 use crate::host::facts::Caller;
-use crate::host::paths::Paths;
-use crate::userns::shared::Userns;
+use crate::host::paths::{Paths, runtime_dir};
+use crate::userns::shared::{self, Pending, Userns};
 
 /// Rootless containers: no daemon, no root, nothing to install first
 #[derive(Debug, Parser)]
@@ -52,6 +52,8 @@ enum Verb {
 struct Context {
     caller: Caller,
     paths: Paths,
+    /// U, where its making was begun before the arguments were read.
+    pending: Option<Result<Pending>>,
 }
 
 impl Context {
@@ -63,6 +65,10 @@ impl Context {
 
 /// Parses the arguments and runs the verb. Beside the result, the exit code of a failure that has none of its own.
 pub fn dispatch() -> (Result<u8>, u8) {
+    let caller = Caller::now();
+    // newuidmap takes longer than anything else on the way to a container, reading the arguments included: so it starts first.
+    let runs = std::env::args_os().nth(1).is_some_and(|verb| verb == "run");
+    let pending = runs.then(|| shared::begin(&caller, &runtime_dir(caller.uid)));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -71,15 +77,14 @@ pub fn dispatch() -> (Result<u8>, u8) {
         }
     };
     let default = if matches!(cli.verb, Verb::Run(_)) { EXIT_RL } else { 1 };
-    (run_verb(cli), default)
+    (run_verb(cli, caller, pending), default)
 }
 
-fn run_verb(cli: Cli) -> Result<u8> {
-    let caller = Caller::now();
+fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Result<u8> {
     let paths = Paths::find(caller.uid, cli.root.as_deref())?;
-    let context = Context { caller, paths };
+    let mut context = Context { caller, paths, pending };
     match cli.verb {
-        Verb::Run(args) => run::run(&args, &context),
+        Verb::Run(args) => run::run(&args, &mut context),
         Verb::Ps(args) => ps::run(&args, &context),
         Verb::Rm(args) => rm::run(&args, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),

@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{Mode, umask};
 
 use super::config::Config;
 use super::stdio::{Stream, Streams};
@@ -60,6 +61,8 @@ impl Init<'_> {
     fn live(&mut self) -> Result<Infallible> {
         process::set_title(&Role::Init.title(&self.config.name), &Role::Init.comm());
         self.close_what_is_monitors()?;
+        // What is made on the way has the mode that is written there, whoever calls.
+        umask(Mode::empty());
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
@@ -171,7 +174,7 @@ impl Init<'_> {
             tty::control(streams[0].as_fd()).context("cannot take the terminal")?;
         }
         process::reset_signals();
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(process.user.umask.unwrap_or(0o022)));
+        umask(Mode::from_bits_truncate(process.user.umask.unwrap_or(0o022)));
         let bits = names_to_bits(&process.capabilities)?;
         caps::limit_bounding(bits).context("cannot limit capabilities")?;
         if self.has_groups {

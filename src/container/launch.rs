@@ -34,17 +34,16 @@ use crate::rootfs::plan::{self, Plan, RootSource, Surroundings};
 use crate::sys::process::{self, Fork};
 use crate::sys::{fs as sys_fs, sock};
 use crate::userns::idmap::{IdMaps, to_host};
-use crate::userns::shared::{self, Pending};
+use crate::userns::shared::Pending;
 
 /// Group `tty` in practically every distribution, and what glibc's grantpt wants.
 const TTY_GROUP: u32 = 5;
 
 /// `rl run`: returns the payload's exit code.
-pub fn run(options: &Options, paths: &Paths, caller: &Caller) -> Result<u8> {
+pub fn run(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<u8> {
     check_terminal(options)?;
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
     let signals = catch_signals(options.tty)?;
-    let pending = shared::begin(caller, &paths.runtime)?;
     if let Some((lacking, cure)) = &pending.plan().warning {
         eprintln!("rl: {lacking} (try: {cure})");
     }

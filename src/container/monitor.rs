@@ -1,6 +1,6 @@
 //! Monitor: holds one container from its start to its end.
 //!
-//! Started by Client, a fork without exec. Namespaces: user U (joined), from the start of the payload on a mount namespace of its own
+//! Started by Client, a fork without exec. Namespaces: user U (joined), from shortly after the start on a mount namespace of its own
 //! whose root is an empty tmpfs; the rest is the host's. Own session. Owns the record's directory, locked, the store's, one
 //! end of each conversation, and what else a dead Client would leave nobody to read. Waits for Init's end and Client's messages.
 //! Reports, then cleans up, then ends. Killed, it takes the payload along (PR_SET_PDEATHSIG).
@@ -27,6 +27,9 @@ use crate::sys::process::{self, Child, Exit, Fork, ns};
 use crate::sys::sock;
 use crate::userns::idmap::IdMaps;
 use crate::userns::shared::{Prospect, Userns, write_maps};
+
+/// How long a payload runs before Monitor settles down beside it: lets go of the host's mounts.
+const SETTLE_MS: u8 = 100;
 
 /// What Monitor inherits from Client.
 pub struct Monitor {
@@ -87,9 +90,7 @@ impl Monitor {
         };
         wire::send(&conversation, &ToInit::MonitorRecorded, &[])?;
         milestone("monitor-recorded");
-        // While Init builds the root there is nothing to wait for.
         let started_at = record::start_time(init.pid);
-        let _ = leave_the_hosts_mounts();
         let state = State::created(&self.boot_id);
         let console = match self.start(conversation) {
             Ok(console) => console,
@@ -130,6 +131,7 @@ impl Monitor {
     fn stage(&self) -> Result<OwnedFd> {
         let directory = self.expect("the record")?;
         let staged = process::unshare(ns::MOUNT).context("cannot create a mount namespace").and_then(|()| {
+            nix::sys::stat::umask(nix::sys::stat::Mode::empty());
             // The mounts stay, attached; only their descriptors go.
             Builder::new(&self.path)?.apply(&self.plan.staged)
         });
@@ -222,6 +224,8 @@ impl Monitor {
     /// Waits for the payload's end and serves Client meanwhile.
     fn supervise(&self, running: &mut Running) -> Result<Exit> {
         let mut client = Some(&self.client);
+        // A short payload does not pay for what only matters beside a long one.
+        let mut settled = false;
         loop {
             let mut set = vec![PollFd::new(running.init.pidfd.as_fd(), PollFlags::POLLIN)];
             set.extend(client.map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN)));
@@ -229,8 +233,14 @@ impl Monitor {
                 // Nobody reads the payload's output any more: we do, so that it lives on.
                 set.extend(running.outputs.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             }
-            match poll(&mut set, PollTimeout::NONE) {
+            let patience = if settled { PollTimeout::NONE } else { PollTimeout::from(SETTLE_MS) };
+            match poll(&mut set, patience) {
                 Err(Errno::EINTR) => continue,
+                Ok(0) => {
+                    settled = true;
+                    leave_the_hosts_mounts().context("cannot leave the host's mounts")?;
+                    continue;
+                }
                 other => other.context("cannot wait for the payload")?,
             };
             let fired: Vec<i32> = set.iter().filter(|fd| fd.any().unwrap_or(true)).map(|fd| fd.as_fd().as_raw_fd()).collect();

@@ -126,7 +126,7 @@ pub fn create(paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) 
         give(&path, owner)?;
         if overlay {
             for (name, mode) in [("upper.root", 0o755), ("work.root", 0o700)] {
-                DirBuilder::new().mode(mode).create(path.join(name)).with_context(|| format!("cannot create {name}"))?;
+                make_dir(&path.join(name), mode)?;
                 give(&path.join(name), owner)?;
             }
         }
@@ -145,6 +145,13 @@ pub fn create(paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) 
             Err(error)
         }
     }
+}
+
+/// Makes one directory with exactly this mode: a container's root that the caller's umask had closed would be closed inside too.
+pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
+    let made = DirBuilder::new().mode(mode).create(path);
+    let set = |()| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
+    made.and_then(set).with_context(|| format!("cannot create {}", path.display()))
 }
 
 /// Gives what the caller made to root of U, where that is somebody else: the caller is root on the host.

@@ -41,9 +41,8 @@ pub fn create(paths: &Paths, name: &str, labels: BTreeMap<String, String>, anony
     let data = directory.join("_data");
     make_dirs(&paths.volumes(), 0o711).with_context(purpose)?;
     make_dirs(&directory, 0o711).with_context(purpose)?;
-    match fs::create_dir(&data) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.with_context(purpose)?,
+    if !data.is_dir() {
+        record::make_dir(&data, 0o755).with_context(purpose)?;
     }
     for path in [&directory, &data] {
         record::give(path, owner).with_context(purpose)?;

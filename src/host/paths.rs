@@ -76,7 +76,8 @@ fn on_network(path: &Path) -> bool {
     FsType(magic) == nix::sys::statfs::NFS_SUPER_MAGIC || [CIFS, SMB2, AFS, CEPH].contains(&magic)
 }
 
-fn runtime_dir(uid: u32) -> PathBuf {
+/// The runtime directory of `uid`: in its session's, where there is one.
+pub fn runtime_dir(uid: u32) -> PathBuf {
     if uid == 0 {
         return "/run/rl".into();
     }

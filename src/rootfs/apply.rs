@@ -1,4 +1,5 @@
 //! Applies a plan in Init's mount namespace: one loop over the steps, everything by descriptor (THREATS.md, "the one design rule").
+//! Modes are meant as written: the caller's umask is out of force.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, SFlag, fchmod, mkdirat};
+use nix::sys::stat::{Mode, SFlag, mkdirat};
 
 use super::dev::{self, Dev, Wanted};
 use super::plan::MountStep;
@@ -251,7 +252,6 @@ impl Builder {
         for (name, text) in files {
             let temporary = c(&format!(".etc-{name}"));
             let file = open_beneath(dev.as_fd(), &temporary, libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY, 0o644)?;
-            fchmod(&file, Mode::from_bits_truncate(0o644))?;
             std::io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes())?;
             let target = inroot::file(self.root()?, &Path::new("/etc").join(name)).with_context(|| format!("/etc/{name}"))?;
             let tree = mount::clone_tree(dev.as_fd(), &temporary, false)?;
@@ -353,17 +353,12 @@ fn c(text: &str) -> CString {
     CString::new(text.replace('\0', "")).expect("NULs are removed")
 }
 
-/// mkdirat with exactly this mode, whatever the umask; one that exists keeps its own.
+/// mkdirat; one that exists keeps its own mode.
 fn make_directory(parent: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
     match mkdirat(parent, name, Mode::from_bits_truncate(mode)) {
-        Err(nix::errno::Errno::EEXIST) => return Ok(()),
-        other => other?,
+        Ok(()) | Err(nix::errno::Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
-    if mode & !0o755 != 0 {
-        let made = open_beneath(parent, name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-        fchmod(&made, Mode::from_bits_truncate(mode))?;
-    }
-    Ok(())
 }
 
 fn tmpfs(options: &[(&str, &str)], attrs: u64) -> Result<OwnedFd> {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, umask};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
 use super::inroot;
 use crate::oci::runtime::Device;
@@ -49,7 +49,6 @@ pub fn setup(target: BorrowedFd, wanted: &Wanted) -> Result<Dev> {
     let dev = context.mount(attr::NOSUID).context("cannot mount /dev")?;
     mount::attach(dev.as_fd(), target)?;
     let host = nix::fcntl::open(c"/dev", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let before = umask(Mode::empty());
     for (name, major, minor) in NODES {
         let node = host_node(host.as_fd(), name, libc::makedev(major as u32, minor as u32))?;
         place(dev.as_fd(), name, node.as_fd()).with_context(|| format!("cannot bind /dev/{}", name.to_string_lossy()))?;
@@ -58,7 +57,6 @@ pub fn setup(target: BorrowedFd, wanted: &Wanted) -> Result<Dev> {
     for (link, aim) in LINKS {
         nix::unistd::symlinkat(aim, &dev, link)?;
     }
-    umask(before);
     for device in wanted.devices {
         bind_device(dev.as_fd(), device)?;
     }

@@ -12,22 +12,22 @@
 //! side while the caller goes on with its own work between [`begin`] and [`Pending::finish`]. They map a *Mapper*: a child that does
 //! nothing but exist until the maps are written.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 
 use super::idmap::{IdMapping, IdMaps, text};
 use super::subid::{SubidRange, ranges};
-use crate::error::Advise;
+use crate::error::{Advise, EXIT_NOT_FOUND};
 use crate::host::advice;
 use crate::host::facts::{Caller, tool};
 use crate::host::paths::make_private_dir;
 use crate::role::Role;
-use crate::sys::process::{self, Child, Fork, ns};
+use crate::sys::process::{self, Child, Exit, Fork, ns};
 use crate::sys::{caps, sock};
 
 /// How the maps of a new U get written.
@@ -145,7 +145,7 @@ pub struct Userns {
     registry: PathBuf,
     /// Held by whoever makes U until its first member is registered; a second maker would make a second U. Never unlocked by being
     /// closed: the member to be has a copy.
-    making: Option<File>,
+    making: Option<Made>,
 }
 
 /// This process's line in the registry, by descriptor: it may leave the host's mounts before it leaves U.
@@ -171,7 +171,7 @@ pub enum Pending {
 pub struct Prospect {
     pub plan: Plan,
     registry: PathBuf,
-    making: Option<File>,
+    making: Option<Made>,
 }
 
 /// U while newuidmap and newgidmap are at work.
@@ -180,7 +180,46 @@ pub struct Making {
     mapper: Child,
     /// The Mapper leaves when this closes.
     _stay: OwnedFd,
-    helpers: Vec<(&'static str, std::process::Child)>,
+    helpers: Vec<Helper>,
+}
+
+/// newuidmap or newgidmap at work.
+struct Helper {
+    name: &'static str,
+    child: Child,
+    stderr: OwnedFd,
+}
+
+impl Helper {
+    /// A fork and exec of our own: posix_spawn(3) would hold us until the helper is loaded, twice.
+    fn start(name: &'static str, program: &Path, mapper: i32, lines: &[IdMapping]) -> Result<Helper> {
+        let purpose = || format!("cannot run {}", program.display());
+        let numbers = lines.iter().flat_map(|l| [l.container_id, l.host_id, l.size]).map(|n| n.to_string());
+        let words = [program.display().to_string(), mapper.to_string()].into_iter().chain(numbers);
+        let argv = words.map(CString::new).collect::<Result<Vec<_>, _>>().with_context(purpose)?;
+        let (stderr, childs_stderr) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).with_context(purpose)?;
+        match process::fork(0).with_context(purpose)? {
+            Fork::Parent(child) => Ok(Helper { name, child, stderr }),
+            Fork::Child => {
+                let _ = process::put_at(childs_stderr.as_fd(), 2);
+                process::reset_signals();
+                let _ = nix::unistd::execve::<_, CString>(&argv[0], &argv, &[]);
+                process::exit_now(EXIT_NOT_FOUND)
+            }
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        let exit = self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        if exit == Exit::Code(0) {
+            return Ok(());
+        }
+        let mut said = String::new();
+        let _ = File::from(self.stderr).read_to_string(&mut said);
+        let said = said.lines().next().unwrap_or("no reason given").trim();
+        let error = anyhow!("cannot map user IDs: {} failed (exit code {}): {said}", self.name, exit.code());
+        refused(error).hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)")
+    }
 }
 
 /// Joins U through a live member, or starts making it. Nothing here waits for newuidmap.
@@ -262,46 +301,37 @@ impl Making {
         let mut making = Making { lock, mapper, _stay: stay, helpers: Vec::new() };
         match &plan.writer {
             Writer::Helpers { newuidmap, newgidmap } => {
-                making.helpers.push(("newuidmap", making.spawn(newuidmap, &plan.maps.uid)?));
-                making.helpers.push(("newgidmap", making.spawn(newgidmap, &plan.maps.gid)?));
+                making.helpers.push(Helper::start("newuidmap", newuidmap, making.mapper.pid, &plan.maps.uid)?);
+                making.helpers.push(Helper::start("newgidmap", newgidmap, making.mapper.pid, &plan.maps.gid)?);
             }
             Writer::Caller => write_maps(making.mapper.pid, &plan.maps)?,
         }
         Ok(making)
     }
 
-    fn spawn(&self, helper: &Path, lines: &[IdMapping]) -> Result<std::process::Child> {
-        let numbers = lines.iter().flat_map(|l| [l.container_id, l.host_id, l.size]).map(|n| n.to_string());
-        Command::new(helper)
-            .arg(self.mapper.pid.to_string())
-            .args(numbers)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot run {}", helper.display()))
-    }
-
-    fn finish(mut self) -> Result<(OwnedFd, File)> {
-        for (name, helper) in &mut self.helpers {
-            let status = helper.wait().with_context(|| format!("cannot wait for {name}"))?;
-            if !status.success() {
-                let mut said = String::new();
-                let _ = helper.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
-                let said = said.lines().next().unwrap_or("no reason given").trim().to_string();
-                let error = anyhow!("cannot map user IDs: {name} failed ({status}): {said}");
-                return refused(error)
-                    .hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)");
-            }
+    fn finish(self) -> Result<(OwnedFd, Made)> {
+        for helper in self.helpers {
+            helper.finish()?;
         }
         let namespace = member_namespace(self.mapper.pid, self.mapper.pidfd.as_fd()).context("cannot open the user namespace")?;
-        let Making { lock, mapper, _stay, .. } = self;
-        drop(_stay);
-        // Reaped here, so that no zombie waits beside a container that runs for days. It has nothing to do but leave.
-        let _ = mapper.signal(libc::SIGKILL);
-        let _ = mapper.wait();
-        Ok((namespace, lock))
+        let _ = self.mapper.signal(libc::SIGKILL);
+        Ok((namespace, Made { lock: self.lock, mapper: Some(self.mapper) }))
+    }
+}
+
+/// What is left of the making: the lock, and the Mapper, which has been told to leave.
+#[derive(Debug)]
+struct Made {
+    lock: File,
+    mapper: Option<Child>,
+}
+
+impl Drop for Made {
+    /// No zombie shall wait beside a container that runs for days; by now there is nothing to wait for.
+    fn drop(&mut self) {
+        if let Some(mapper) = self.mapper.take() {
+            let _ = mapper.wait();
+        }
     }
 }
 
@@ -342,7 +372,10 @@ impl Pending {
     pub fn into_prospect(self) -> Prospect {
         match self {
             Pending::Ready(Userns { plan, registry, making, .. }) => Prospect { plan, registry, making },
-            Pending::Making { plan, registry, making } => Prospect { plan, registry, making: Some(making.lock) },
+            Pending::Making { plan, registry, making } => {
+                // The Mapper is the parent's child, not ours to wait for.
+                Prospect { plan, registry, making: Some(Made { lock: making.lock, mapper: None }) }
+            }
         }
     }
 
@@ -351,8 +384,8 @@ impl Pending {
         match self {
             Pending::Ready(userns) => Ok(userns),
             Pending::Making { plan, registry, making } => {
-                let (namespace, lock) = making.finish()?;
-                Ok(Userns { namespace, plan, registry, making: Some(lock) })
+                let (namespace, made) = making.finish()?;
+                Ok(Userns { namespace, plan, registry, making: Some(made) })
             }
         }
     }
@@ -384,9 +417,9 @@ impl Userns {
         let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
         openat(&entry.registry, entry.name.as_str(), flags, mode).context("cannot register in the user namespace")?;
-        if let Some(lock) = self.making {
+        if let Some(made) = self.making {
             // The process that took it and others hold copies of the descriptor: closing ours would not be enough.
-            lock.unlock().context("cannot unlock the registry")?;
+            made.lock.unlock().context("cannot unlock the registry")?;
         }
         Ok(entry)
     }

@@ -1,0 +1,304 @@
+//! kill -9 of every process of `rl` at every milestone: the next command works, listings are right, nothing is left.
+
+mod support;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::Command,
+};
+use support::{Background, Feature, HostState, Rl, eventually, image, require, run};
+
+/// The milestones that are in the source, so that a new one is tested without being named here.
+fn milestones() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let mut dirs = vec![Path::new(&package).join("src")];
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(&dir).expect("the source").map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                let calls = text.split("milestone(\"").skip(1);
+                names.extend(calls.map(|call| call[..call.find('"').unwrap()].to_string()));
+            }
+        }
+    }
+    names
+}
+
+/// Milestones of one kind: those on the way of `rl run`, or those of `rl rm`.
+fn milestones_of(rm: bool) -> Vec<String> {
+    let names: Vec<_> = milestones().into_iter().filter(|name| name.starts_with("rm-") == rm).collect();
+    assert!(names.len() >= 3, "{names:?}");
+    names
+}
+
+fn dying_at(milestone: &str, mut command: Command) -> Command {
+    command.env("RL_FAILPOINT", milestone);
+    command
+}
+
+/// The binary can be made to die: else every test here would pass for nothing.
+fn assert_failpoints(rl: &Rl) {
+    let run = run(dying_at("client-recorded", rl.alpine(&[], &["true"])));
+    assert_eq!(run.status.signal(), Some(9), "is this rl built with --features failpoints? {run}");
+    rl.cmd(["ps", "-a"]).ok();
+}
+
+/// (id, status) of every record.
+fn listed(rl: &Rl) -> Vec<(String, String)> {
+    let shown = rl.cmd(["ps", "-a"]).ok();
+    let row = |line: &str| {
+        let columns: Vec<_> = line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect();
+        (columns[0].to_string(), columns[4].to_string())
+    };
+    shown.stdout().lines().skip(1).map(row).collect()
+}
+
+/// No record, no name, no directory of a container, and the host as it was; and a new container can run.
+#[track_caller]
+fn nothing_is_left(rl: &Rl, before: &HostState, what: &str) {
+    assert_eq!(rl.sh(&[], "echo next").ok().stdout(), "next", "after {what}");
+    assert_eq!(listed(rl), [], "after {what}");
+    for dir in ["containers", "names", "volumes"] {
+        let is_empty = || fs::read_dir(rl.store().join(dir)).into_iter().flatten().next().is_none();
+        // A Monitor may still be deleting what it has already made invisible.
+        eventually(&format!("nothing is left in {dir}/ after {what}"), is_empty);
+    }
+    before.is_back();
+}
+
+/// Removes every record that is still listed.
+fn remove_all(rl: &Rl) {
+    for (id, _) in listed(rl) {
+        rl.cmd(["rm", "-f", "-v", &id]).ok();
+    }
+}
+
+#[test]
+fn a_run_that_dies_at_a_milestone_leaves_nothing() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    let before = HostState::now();
+    for milestone in milestones_of(false) {
+        for flags in [&["--rm"][..], &["--rm", "--init"], &["--rm", "-t"]] {
+            let alpine = image("alpine");
+            let args = [&["run", "--name", "x"], flags, &[alpine.as_str(), "sh", "-c", "exit 3"]].concat();
+            let run = run(dying_at(&milestone, rl.command(args)));
+            // An exit code of the payload's is told only where it is true.
+            assert!(run.status.code() != Some(0), "{milestone}: {run}");
+            nothing_is_left(&rl, &before, &format!("{milestone} with {flags:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_run_that_dies_leaves_a_record_that_is_true_and_can_be_removed() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    let before = HostState::now();
+    for milestone in milestones_of(false) {
+        let args = ["run", "--name", "x", &image("alpine"), "sh", "-c", "exit 3"];
+        let run = run(dying_at(&milestone, rl.command(args)));
+        // Whoever is left finishes its work; then the record says what is known, and nothing else.
+        eventually("no container is running", || listed(&rl).iter().all(|(_, status)| !status.starts_with("Up")));
+        let records = listed(&rl);
+        assert!(records.len() <= 1, "{milestone}: {records:?}");
+        for (id, status) in &records {
+            let known = ["Created", "Lost", "Exited (3)", "Exited (137)", "Exited (125)"];
+            assert!(known.iter().any(|k| status.starts_with(k)), "{milestone}: {status}; {run}");
+            let state = rl.inspect(id)["State"].clone();
+            assert!(status.starts_with("Exited") != state["ExitCode"].is_null(), "{milestone}: {status}, {state}");
+        }
+        remove_all(&rl);
+        nothing_is_left(&rl, &before, &milestone);
+    }
+}
+
+#[test]
+fn the_name_of_a_run_that_died_can_be_used_at_once() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    for milestone in milestones_of(false) {
+        run(dying_at(&milestone, rl.command(["run", "--rm", "--name", "x", &image("alpine"), "sh", "-c", "exit 3"])));
+        eprintln!("{milestone} {:?}", fs::read_dir(rl.store().join("names")).unwrap().count()); listed(&rl); let again = rl.cmd(["run", "--rm", "--name", "x", &image("alpine"), "echo", "again"]);
+        assert_eq!(again.ok().stdout(), "again", "after {milestone}");
+    }
+}
+
+#[test]
+fn a_removal_that_dies_at_a_milestone_is_finished_by_the_next_command() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    let before = HostState::now();
+    for milestone in milestones_of(true) {
+        for running in [false, true] {
+            let script = if running { "echo ready; exec sleep 1000" } else { "mkdir -p /d/e; chown 1000 /d/e; echo ready" };
+            let mut container = Some(rl.start(["run", "--name", "x", &image("alpine"), "sh", "-c", script]));
+            container.as_ref().unwrap().expect("ready");
+            if !running {
+                container.take().unwrap().finish().ok();
+            }
+            run(dying_at(&milestone, rl.command(["rm", "-f", "-v", "x"])));
+            // Removed, or still there and removable.
+            assert!(listed(&rl).len() <= 1, "{milestone}");
+            rl.cmd(["rm", "-f", "-v", "x"]).ok();
+            if let Some(container) = container {
+                container.finish().code(137);
+            }
+            nothing_is_left(&rl, &before, &format!("{milestone}, running: {running}"));
+        }
+    }
+}
+
+/// A container that says `ready` and then waits for a line in the FIFO of its home, and ends with 9.
+fn waiting(rl: &Rl, flags: &[&str]) -> (Background, PathBuf) {
+    let fifo = rl.home().join("fifo");
+    let _ = fs::remove_file(&fifo);
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::set_permissions(&fifo, PermissionsExt::from_mode(0o666)).unwrap();
+    let bind = format!("{}:/home", rl.home().display());
+    let script = "echo ready; read x </home/fifo; seq 1 100000; exit 9";
+    let alpine = image("alpine");
+    let container = rl.start([&["run", "--name", "x", "-v", &bind], flags, &[&alpine, "sh", "-c", script]].concat());
+    container.expect("ready");
+    (container, fifo)
+}
+
+fn payload(rl: &Rl) -> i32 {
+    rl.inspect("x")["State"]["Pid"].as_i64().expect("a pid").try_into().unwrap()
+}
+
+fn monitor(rl: &Rl) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{}/status", payload(rl))).unwrap();
+    status.lines().find_map(|l| l.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
+}
+
+fn kill_9(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill -9");
+}
+
+const WAYS: [&[&str]; 4] = [&[], &["-u", "1000"], &["-t"], &["--init"]];
+
+#[test]
+fn a_container_lives_on_without_its_client_and_its_code_is_known() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::alone();
+    rl.sh(&[], "true").ok();
+    let before = HostState::now();
+    for flags in WAYS {
+        let (client, fifo) = waiting(&rl, flags);
+        kill_9(client.pid());
+        assert!(listed(&rl)[0].1.starts_with("Up"), "with {flags:?}");
+        fs::write(fifo, "go\n").unwrap();
+        // What it prints now nobody reads; it must not hang or die of that.
+        eventually("its end", || listed(&rl)[0].1.starts_with("Exited"));
+        assert!(listed(&rl)[0].1.starts_with("Exited (9)"), "with {flags:?}: {:?}", listed(&rl));
+        client.finish().killed_by(9);
+        remove_all(&rl);
+        nothing_is_left(&rl, &before, &format!("kill -9 of Client with {flags:?}"));
+    }
+}
+
+#[test]
+fn a_temporary_container_without_its_client_goes_when_it_ends() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::alone();
+    rl.sh(&[], "true").ok();
+    let before = HostState::now();
+    for flags in WAYS {
+        let (client, fifo) = waiting(&rl, &[flags, &["--rm"]].concat());
+        kill_9(client.pid());
+        assert_eq!(listed(&rl).len(), 1, "with {flags:?}");
+        fs::write(fifo, "go\n").unwrap();
+        eventually("its end", || listed(&rl).is_empty());
+        client.finish().killed_by(9);
+        nothing_is_left(&rl, &before, &format!("kill -9 of Client with --rm {flags:?}"));
+    }
+}
+
+#[test]
+fn a_payload_dies_with_its_monitor_and_no_code_is_invented() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::alone();
+    rl.sh(&[], "true").ok();
+    let before = HostState::now();
+    for flags in WAYS {
+        let (client, _) = waiting(&rl, flags);
+        let pid = payload(&rl);
+        kill_9(monitor(&rl));
+        let run = client.finish().code(125).says("monitor");
+        assert!(run.stderr().starts_with("rl: "), "{run}");
+        eventually("the payload's end", || !Path::new(&format!("/proc/{pid}")).exists());
+        assert_eq!(listed(&rl)[0].1, "Lost", "with {flags:?}");
+        assert!(rl.inspect("x")["State"]["ExitCode"].is_null());
+        remove_all(&rl);
+        nothing_is_left(&rl, &before, &format!("kill -9 of Monitor with {flags:?}"));
+    }
+}
+
+#[test]
+fn a_temporary_container_is_swept_away_after_its_monitor_was_killed() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    rl.sh(&[], "true").ok();
+    let before = HostState::now();
+    let (client, _) = waiting(&rl, &["--rm"]);
+    kill_9(monitor(&rl));
+    client.finish().code(125);
+    nothing_is_left(&rl, &before, "kill -9 of Monitor with --rm");
+}
+
+#[test]
+fn client_and_monitor_killed_together_leave_a_lost_container() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    rl.sh(&[], "true").ok();
+    let before = HostState::now();
+    let (client, _) = waiting(&rl, &[]);
+    let monitor = monitor(&rl);
+    kill_9(client.pid());
+    kill_9(monitor);
+    client.finish().killed_by(9);
+    eventually("it is known to be lost", || listed(&rl)[0].1 == "Lost");
+    remove_all(&rl);
+    nothing_is_left(&rl, &before, "kill -9 of both");
+}
+
+#[test]
+fn a_killed_init_is_an_exit_by_signal() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::alone();
+    rl.sh(&[], "true").ok();
+    let before = HostState::now();
+    for flags in [&[][..], &["-t"], &["--init"]] {
+        let (client, _) = waiting(&rl, flags);
+        kill_9(payload(&rl));
+        client.finish().code(137);
+        assert!(listed(&rl)[0].1.starts_with("Exited (137)"), "with {flags:?}");
+        remove_all(&rl);
+        nothing_is_left(&rl, &before, &format!("kill -9 of Init with {flags:?}"));
+    }
+}
+
+#[test]
+fn a_new_container_can_start_while_the_dead_are_not_yet_cleared_away() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    let before = HostState::now();
+    for milestone in milestones_of(false) {
+        run(dying_at(&milestone, rl.alpine(&[], &["true"])));
+    }
+    nothing_is_left(&rl, &before, "one death at each milestone");
+}
