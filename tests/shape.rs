@@ -218,7 +218,10 @@ fn the_layer_check_sees_every_way_to_import() {
     }
     for (path, text) in [
         ("image/store.rs", "use crate::sys::fs; use crate::{error::Failure, image::layout, userns::spawn};"),
-        ("image/store.rs", "// crate::cli is above\nlet x = \"crate::cli::run\"; let y = r#\"crate::cli \" \"#; /* crate::cli */"),
+        (
+            "image/store.rs",
+            "// crate::cli is above\nlet x = \"crate::cli::run\"; let y = r#\"crate::cli \" \"#; /* crate::cli */",
+        ),
         ("container/mod.rs", "use super::launch; use crate::container::names; mycrate::cli::x();"),
         ("main.rs", "use crate::cli;"),
     ] {
@@ -306,7 +309,8 @@ fn no_function_is_longer_than_70_lines() {
 
 #[test]
 fn the_length_check_counts_a_functions_lines() {
-    let function = |lines: usize| format!("impl X {{\n    fn long(a: [u8; 3]) {{\n{}    }}\n}}\n", "        // \"}\n".repeat(lines - 2));
+    let function =
+        |lines: usize| format!("impl X {{\n    fn long(a: [u8; 3]) {{\n{}    }}\n}}\n", "        // \"}\n".repeat(lines - 2));
     let check = |text: String| long_functions(&[("x/y.rs".into(), text)]).len();
     assert_eq!(check(function(LONGEST)), 0);
     assert_eq!(check(function(LONGEST + 1)), 1);
@@ -376,7 +380,11 @@ fn no_module_is_called_after_nothing() {
     for (path, _) in sources() {
         for part in &path {
             let stem = Path::new(part).file_stem().unwrap().to_string_lossy().into_owned();
-            assert!(!["utils", "util", "helper", "helpers", "manager", "common", "misc"].contains(&stem.as_str()), "{}", path.display());
+            assert!(
+                !["utils", "util", "helper", "helpers", "manager", "common", "misc"].contains(&stem.as_str()),
+                "{}",
+                path.display()
+            );
         }
     }
 }

@@ -44,6 +44,7 @@ fn container(record: &Record) -> Value {
         },
         "Image": config.image_id,
         "ImageName": config.image,
+        "ImageDigest": config.image_digest,
         "HostConfig": {
             "AutoRemove": config.auto_remove,
             "Privileged": config.privileged,

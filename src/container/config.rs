@@ -32,6 +32,8 @@ pub struct Config {
     pub image: String,
     /// Digest of the image's configuration; empty for `rootfs:`.
     pub image_id: String,
+    /// Digest of the image's manifest; empty for `rootfs:`.
+    pub image_digest: String,
     pub spec: Spec,
     pub root: RootSource,
     pub labels: BTreeMap<String, String>,
@@ -66,6 +68,7 @@ pub struct Given<'a> {
     pub name: String,
     pub created: String,
     pub image_id: String,
+    pub image_digest: String,
     pub root: RootSource,
     pub image: &'a ContainerConfig,
     /// The host's own name, for `--uts host` and `--network host`.
@@ -111,6 +114,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         created: given.created,
         image: options.image.clone(),
         image_id: given.image_id,
+        image_digest: given.image_digest,
         root: given.root,
         network: options.network,
         add_hosts: options.add_host.clone(),
@@ -322,6 +326,7 @@ mod tests {
             name: "web".into(),
             created: String::new(),
             image_id: String::new(),
+            image_digest: String::new(),
             root: RootSource::Layers(vec![]),
             image,
             hostname: "laptop".into(),

@@ -1,7 +1,7 @@
 //! Init: from a clone of Monitor to the payload.
 //!
-//! Started by Monitor. Namespaces: user (nested in U), mount, and of its own unless shared with the host: pid, network (made by a thread
-//! meanwhile), ipc, uts, cgroup, time. Owns one end of the conversation with Monitor, the payload's streams, and while it builds them the mounts of the root. Waits
+//! Started by Monitor. Namespaces: user (nested in U), mount, and of its own unless shared with the host: pid, network,
+//! ipc, uts, cgroup, time. Owns one end of the conversation with Monitor, the payload's streams, and while it builds them the mounts of the root. Waits
 //! for its id maps and for the record. Ends in the execve of the payload, by way of the trampoline; under `--init` a child of it does, and it
 //! stays as the Reaper. Undumpable throughout: nothing in the container may look into a process that has the host's memory.
 
@@ -68,14 +68,12 @@ impl Init<'_> {
         }
         // Not before: Monitor could not have written the maps of an undumpable process.
         process::set_dumpable(false)?;
-        let network = network::begin(self.config.network).context("cannot create the network namespace")?;
+        network::setup(self.config.network).context("cannot bring up the network")?;
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
         let mut builder = Builder::new(self.directory)?;
-        builder.apply(&self.plan.early)?;
-        network.enter()?;
-        builder.apply(&self.plan.late)?;
+        builder.apply(&self.plan.steps)?;
         let rootfs = builder.finish()?;
         milestone("init-mounted");
         let user = self.user(&rootfs)?;

@@ -42,12 +42,12 @@ const TTY_GROUP: u32 = 5;
 /// `rl run`: returns the payload's exit code.
 pub fn run(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<u8> {
     check_terminal(options)?;
-    // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
-    let signals = catch_signals(options.tty)?;
     if let Some((lacking, cure)) = &pending.plan().warning {
         eprintln!("rl: {lacking} (try: {cure})");
     }
     let (config, pending) = prepare(options, paths, caller, pending)?;
+    // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
+    let signals = catch_signals(options.tty)?;
     let name = config.name.clone();
     let mut started = start(config, options, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
     let code = attend(&mut started, &signals, options);
@@ -74,7 +74,9 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pendi
     if !image.missing_layers(&store, &map_id).is_empty() {
         // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.
         let userns = pending.finish()?;
-        image.unpack(&store, &userns)?;
+        for warning in image.unpack(&store, &userns)? {
+            eprintln!("rl: {warning}");
+        }
         pending = Pending::Ready(userns);
     }
     let root = RootSource::Layers(image.layer_dirs(&store, &map_id));
@@ -126,6 +128,7 @@ fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&I
             name,
             created: record::now(),
             image_id: image.map(|image| image.id.to_string()).unwrap_or_default(),
+            image_digest: image.map(|image| image.manifest.to_string()).unwrap_or_default(),
             root,
             image: image.and_then(|image| image.config.config.as_ref()).unwrap_or(&none),
             hostname: nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default(),

@@ -166,9 +166,15 @@ impl Monitor {
         Ok((child, conversation))
     }
 
-    /// All but the network's, which Init makes beside its other work.
     fn namespaces(&self) -> u64 {
-        let kinds = [("pid", ns::PID), ("ipc", ns::IPC), ("uts", ns::UTS), ("cgroup", ns::CGROUP), ("time", ns::TIME)];
+        let kinds = [
+            ("pid", ns::PID),
+            ("network", ns::NET),
+            ("ipc", ns::IPC),
+            ("uts", ns::UTS),
+            ("cgroup", ns::CGROUP),
+            ("time", ns::TIME),
+        ];
         let own = kinds.iter().filter(|(kind, _)| self.config.spec.linux.has(kind));
         own.fold(ns::USER | ns::MOUNT, |flags, (_, flag)| flags | flag)
     }

@@ -54,12 +54,12 @@ impl Stamp {
 }
 
 /// Opens the image called `tag` in an archive.
-pub fn open(store: &Store, name: &str, file: &Path, format: Format, tag: Option<&str>) -> Result<Image> {
+pub fn open(store: &Store, file: &Path, format: Format, tag: Option<&str>) -> Result<Image> {
     let archive = layout::open_file(file)?;
     let path = fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display()))?;
     let stamp = Stamp::of(&archive)?;
     let note = store.import_record(&Digest::of(path.as_os_str().as_bytes()));
-    let resolve = |index: &Index| layout::resolve(name, &Blobs(store.root()), index, tag);
+    let resolve = |index: &Index| layout::resolve(&Blobs(store.root()), index, tag);
     if let Some(known) = read_note(&note).filter(|known| (&known.file, &known.stamp, known.format) == (&path, &stamp, format))
         // Somebody may have removed blobs: then the archive is read again.
         && let Ok(image) = resolve(&known.index)

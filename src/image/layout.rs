@@ -103,7 +103,7 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Finds the image called `tag` for this host.
-pub fn resolve(name: &str, blobs: &Blobs, index: &Index, tag: Option<&str>) -> Result<Image> {
+pub fn resolve(blobs: &Blobs, index: &Index, tag: Option<&str>) -> Result<Image> {
     let named = named(index, tag)?;
     let (digest, manifest) = manifest_for_host(blobs, named)?;
     let config = blobs.read(&manifest.config).context("cannot read the image's configuration")?;
@@ -112,7 +112,7 @@ pub fn resolve(name: &str, blobs: &Blobs, index: &Index, tag: Option<&str>) -> R
         bail!("an image for {:?}: only those for linux run here", config.os);
     }
     let layers = layers(blobs, &manifest, &config)?;
-    Ok(Image { name: name.to_string(), manifest: digest, id: manifest.config.digest, config, layers })
+    Ok(Image { manifest: digest, id: manifest.config.digest, config, layers })
 }
 
 /// The entries called `tag`; without one, all, provided they are one image (for several platforms, perhaps).

@@ -32,8 +32,6 @@ use crate::oci::image::{Descriptor, ImageConfig};
 /// An image that is at hand: its documents read and verified, its layers perhaps not unpacked yet.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// As the user wrote it.
-    pub name: String,
     pub manifest: Digest,
     /// The digest of the configuration, which Docker calls the image's id.
     pub id: Digest,
@@ -55,16 +53,13 @@ pub struct Layer {
 
 /// Reads an image's documents. Archives are taken into the store the first time.
 pub fn open(store: &Store, source: &Source) -> Result<Image> {
-    let name = source.to_string();
     let image = match source {
         Source::Oci { dir, tag } => {
-            layout::read_index(dir).and_then(|index| layout::resolve(&name, &layout::Blobs(dir), &index, tag.as_deref()))
+            layout::read_index(dir).and_then(|index| layout::resolve(&layout::Blobs(dir), &index, tag.as_deref()))
         }
-        Source::OciArchive { file, tag } => archive::open(store, &name, file, archive::Format::Oci, tag.as_deref()),
-        Source::DockerArchive { file, reference } => {
-            archive::open(store, &name, file, archive::Format::Docker, reference.as_deref())
-        }
+        Source::OciArchive { file, tag } => archive::open(store, file, archive::Format::Oci, tag.as_deref()),
+        Source::DockerArchive { file, reference } => archive::open(store, file, archive::Format::Docker, reference.as_deref()),
         Source::Rootfs(dir) => bail!("{} is a directory, not an image", dir.display()),
     };
-    image.with_context(|| format!("cannot open image {name:?}"))
+    image.with_context(|| format!("cannot open image \"{source}\""))
 }

@@ -175,18 +175,11 @@ mod tests {
     }
 
     fn overlays(steps: &[MountStep]) -> Vec<&str> {
-        let at = |step: &'_ MountStep| match step {
-            MountStep::Overlay { .. } => true,
-            _ => false,
+        let overlay = |step| match step {
+            &MountStep::Overlay { ref at, .. } => at.to_str(),
+            _ => None,
         };
-        steps
-            .iter()
-            .filter(|s| at(s))
-            .map(|step| match step {
-                MountStep::Overlay { at, .. } => at.to_str().unwrap(),
-                _ => unreachable!(),
-            })
-            .collect()
+        steps.iter().filter_map(overlay).collect()
     }
 
     #[test]

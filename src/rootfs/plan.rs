@@ -77,15 +77,14 @@ pub fn root_of_layers(layers: &[PathBuf], volatile: bool) -> Vec<MountStep> {
     vec![MountStep::Overlay { at, lowers, upper, mode: 0o755, volatile, optional: false }]
 }
 
-/// The steps in the order in which they must be applied. A fresh /sys shows the network namespace of who mounts it, so `late`
-/// waits for that namespace, which is made while `early` is applied.
+/// The steps in the order in which they must be applied.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// For Monitor, before Init: with CAP_SYS_ADMIN in its user namespace a payload could undo what was mounted there, a volume's
     /// `:ro` for one. What comes from the more privileged U is locked for it (mount_namespaces(7)). Empty without that capability.
     pub staged: Vec<MountStep>,
-    pub early: Vec<MountStep>,
-    pub late: Vec<MountStep>,
+    /// For Init.
+    pub steps: Vec<MountStep>,
 }
 
 /// Decides on every step.
@@ -97,7 +96,7 @@ pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
         root.push(MountStep::UpperOnTmpfs);
     }
     root.extend(around.root);
-    let early = vec![
+    let mut kernels = vec![
         MountStep::Proc { fresh: own("pid") },
         MountStep::Dev {
             devices: spec.linux.devices.clone(),
@@ -106,36 +105,32 @@ pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
             fresh_mqueue: own("ipc"),
         },
         MountStep::Etc { files: around.etc },
+        MountStep::Sys { fresh: own("network") },
     ];
-    let mut late = vec![MountStep::Sys { fresh: own("network") }];
     if own("network") {
-        late.push(MountStep::Cgroup { fresh: own("cgroup") });
+        kernels.push(MountStep::Cgroup { fresh: own("cgroup") });
     }
-    late.extend(spec.linux.readonly_paths.iter().cloned().map(|at| MountStep::ReadOnly { at }));
-    late.extend(spec.linux.masked_paths.iter().cloned().map(|at| MountStep::Mask { at }));
+    kernels.extend(spec.linux.readonly_paths.iter().cloned().map(|at| MountStep::ReadOnly { at }));
+    kernels.extend(spec.linux.masked_paths.iter().cloned().map(|at| MountStep::Mask { at }));
     let mut mounts: Vec<&Mount> = spec.mounts.iter().collect();
     // Parents first, as Docker: a mount on /a would hide one on /a/b.
     mounts.sort_by_key(|mount| mount.destination.components().count());
-    let (kernels, users): (Vec<&Mount>, Vec<&Mount>) = mounts.into_iter().partition(|m| on_kernel_fs(&m.destination));
-    let users = users.into_iter().map(user_mount).collect::<Result<Vec<_>>>()?;
-    let read_only = spec.root.readonly.then_some(MountStep::RootReadOnly);
-    let mut plan = Plan { staged: Vec::new(), early: Vec::new(), late };
-    for mount in kernels {
-        plan.late.push(user_mount(mount)?);
+    let (on_kernels, users): (Vec<&Mount>, Vec<&Mount>) = mounts.into_iter().partition(|m| on_kernel_fs(&m.destination));
+    for mount in on_kernels {
+        kernels.push(user_mount(mount)?);
     }
+    let mut users = users.into_iter().map(user_mount).collect::<Result<Vec<_>>>()?;
+    users.extend(spec.root.readonly.then_some(MountStep::RootReadOnly));
     if staged {
-        plan.staged = root;
         // A read-only root takes no new directory.
-        plan.staged.push(MountStep::MountPoints);
-        plan.staged.extend(users.into_iter().chain(read_only));
-        plan.early.push(MountStep::Adopt);
-        plan.early.extend(early);
-    } else {
-        plan.early = root;
-        plan.early.extend(early);
-        plan.late.extend(users.into_iter().chain(read_only));
+        root.push(MountStep::MountPoints);
+        root.extend(users);
+        let steps = std::iter::once(MountStep::Adopt).chain(kernels).collect();
+        return Ok(Plan { staged: root, steps });
     }
-    Ok(plan)
+    root.extend(kernels);
+    root.extend(users);
+    Ok(Plan { staged: Vec::new(), steps: root })
 }
 
 /// Below what Init alone can mount.
@@ -249,7 +244,7 @@ mod tests {
     #[test]
     fn parents_are_mounted_before_what_lies_below_them() {
         let mounts = vec![mount("/a/b/c", "bind", &[]), mount("/a", "tmpfs", &[]), mount("/a/b", "bind", &["ro"])];
-        let steps = plan(&Spec { mounts, ..Spec::default() }, around()).unwrap().late;
+        let steps = plan(&Spec { mounts, ..Spec::default() }, around()).unwrap().steps;
         let order: Vec<_> = steps
             .iter()
             .filter_map(|step| match step {
@@ -285,8 +280,8 @@ mod tests {
         spec.process.capabilities = vec!["CAP_SYS_ADMIN".into()];
         let plan = plan(&spec, around()).unwrap();
         let binds = |steps: &[MountStep]| steps.iter().filter(|step| matches!(step, MountStep::Bind { .. })).count();
-        assert_eq!((binds(&plan.staged), binds(&plan.late)), (1, 1));
-        assert_eq!(plan.early[0], MountStep::Adopt);
+        assert_eq!((binds(&plan.staged), binds(&plan.steps)), (1, 1));
+        assert_eq!(plan.steps[0], MountStep::Adopt);
     }
 
     #[test]
@@ -296,6 +291,6 @@ mod tests {
             mounts: vec![mount("/a", "bind", &[])],
             ..Spec::default()
         };
-        assert_eq!(plan(&spec, around()).unwrap().late.last(), Some(&MountStep::RootReadOnly));
+        assert_eq!(plan(&spec, around()).unwrap().steps.last(), Some(&MountStep::RootReadOnly));
     }
 }

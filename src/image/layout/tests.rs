@@ -43,7 +43,7 @@ impl Built {
     }
 
     fn resolve(&self, manifests: &[Value], tag: Option<&str>) -> Result<Image> {
-        resolve("oci:x", &Blobs(self.path()), &self.write_index(manifests), tag)
+        resolve(&Blobs(self.path()), &self.write_index(manifests), tag)
     }
 }
 
