@@ -175,11 +175,13 @@ mod tests {
     }
 
     fn overlays(steps: &[MountStep]) -> Vec<&str> {
-        let overlay = |step| match step {
-            &MountStep::Overlay { ref at, .. } => at.to_str(),
-            _ => None,
-        };
-        steps.iter().filter_map(overlay).collect()
+        fn place(step: &MountStep) -> Option<&str> {
+            match step {
+                MountStep::Overlay { at, .. } => at.to_str(),
+                _ => None,
+            }
+        }
+        steps.iter().filter_map(place).collect()
     }
 
     #[test]

@@ -1,0 +1,120 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_rl_global_optspecs
+    string join \n root= h/help V/version
+end
+
+function __fish_rl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_rl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_rl_using_subcommand
+    set -l cmd (__fish_rl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c rl -n "__fish_rl_needs_command" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_needs_command" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_needs_command" -s V -l version -d 'Print version'
+complete -c rl -n "__fish_rl_needs_command" -f -a "run" -d 'Run a command in a new container'
+complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
+complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
+complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, as JSON'
+complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
+complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
+complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
+complete -c rl -n "__fish_rl_needs_command" -f -a "generate" -d 'Write man pages and completions into a directory'
+complete -c rl -n "__fish_rl_using_subcommand run" -l name -d 'Name of the container (default: a pleasant random one)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s e -l env -d 'Set an environment variable; without a value it is taken from here' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l env-file -d 'Read environment variables from a file' -r -F
+complete -c rl -n "__fish_rl_using_subcommand run" -s w -l workdir -d 'Working directory in the container; made if missing' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s u -l user -d 'User to run as, by name or number' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l entrypoint -d 'Replace the image\'s entrypoint; "" removes it' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s h -l hostname -d 'Host name in the container (default: its short id)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s l -l label -d 'Attach a label' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cidfile -d 'Write the container\'s id to a file, which must not exist yet' -r -F
+complete -c rl -n "__fish_rl_using_subcommand run" -l tmpfs -d 'Mount a tmpfs' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s v -l volume -d 'Mount a directory or file of the host, or a named volume (made if missing)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to /etc/hosts' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /etc/resolv.conf' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l ulimit -d 'Set a resource limit' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l shm-size -d 'Size of /dev/shm' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l stop-signal -d 'Signal that asks the container to end (default: the image\'s, or TERM)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l device -d 'Give the container a device node of the host' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l group-add -d 'Add a supplementary group, by name or number' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l umask -d 'File mode creation mask, in octal (default: 0022)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l pid -d 'PID namespace' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l ipc -d 'IPC namespace: System V IPC, message queues, /dev/shm' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l uts -d 'UTS namespace: the host name' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l cgroupns -d 'Cgroup namespace' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l cap-add -d 'Add a capability, or ALL' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cap-drop -d 'Drop a capability, or ALL' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l userns -d 'Who is who: host-user (you are root inside) or keep-id[:uid=N,gid=N] (you keep your own number inside)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand run" -s i -l interactive -d 'Keep stdin open'
+complete -c rl -n "__fish_rl_using_subcommand run" -s t -l tty -d 'Give the container a terminal of its own'
+complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the container and its anonymous volumes when it ends'
+complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
+complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
+complete -c rl -n "__fish_rl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'
+complete -c rl -n "__fish_rl_using_subcommand ps" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand ps" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand rm" -s f -l force -d 'Kill a running container first; no error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand rm" -s v -l volumes -d 'Remove its anonymous volumes too'
+complete -c rl -n "__fish_rl_using_subcommand rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand inspect" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "create" -d 'Create a volume'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "ls" -d 'List volumes'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "list" -d 'List volumes'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "inspect" -d 'Show volumes, as JSON'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "rm" -d 'Remove volumes'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "prune" -d 'Remove anonymous volumes that no container uses'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s l -l label -d 'Attach a label' -r
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print names only'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print names only'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -s f -l force -d 'No error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s a -l all -d 'Named ones too'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand unshare" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand unshare" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand info" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand info" -l json -d 'Print JSON'
+complete -c rl -n "__fish_rl_using_subcommand info" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand generate" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand generate" -s h -l help -d 'Print help'
