@@ -231,6 +231,25 @@ pub fn put_at(fd: BorrowedFd, place: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Bars a child that has not run yet from the processor that this process is on (sched_setaffinity(2)), for as long as it lives. A new
+/// process begins on its maker's processor and waits there until the maker sleeps, up to a tick: what is meant to run beside us has
+/// to be sent away. A hint: it may fail, and where there is one processor nothing happens.
+pub fn send_elsewhere(child: &Child) {
+    // SAFETY: cpu_set_t is plain data for which zero is valid; the kernel reads and writes at most the size given; the macros bound
+    // their index.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let here = libc::sched_getcpu();
+        if here < 0 || libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) < 0 {
+            return;
+        }
+        libc::CPU_CLR(here as usize, &mut set);
+        if libc::CPU_COUNT(&set) > 0 {
+            libc::sched_setaffinity(child.pid, size_of::<libc::cpu_set_t>(), &raw const set);
+        }
+    }
+}
+
 /// Closes every descriptor above 2 but those in `keep`, whoever owns them (close_range(2)). For a clone that starts a life of its own:
 /// it must not use, nor drop, what it inherited and did not keep.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {

@@ -226,12 +226,15 @@ impl Helper {
 pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
     let plan = Plan::of(caller);
     let registry = runtime.join("userns").join(plan.maps.id());
+    // Where others may write, somebody could have put a registry of theirs.
+    make_private_dir(runtime, caller.uid)?;
     if let Some(namespace) = live_member(&registry) {
         return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None }));
     }
-    make_private_dir(runtime, caller.uid)?;
-    make_private_dir(&runtime.join("userns"), caller.uid)?;
-    make_registry(&registry, plan.maps.root())?;
+    if !registry.is_dir() {
+        make_private_dir(&runtime.join("userns"), caller.uid)?;
+        make_registry(&registry, plan.maps.root())?;
+    }
     let lock = lock(&registry)?;
     if let Some(namespace) = live_member(&registry) {
         return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None }));
@@ -301,8 +304,10 @@ impl Making {
         let mut making = Making { lock, mapper, _stay: stay, helpers: Vec::new() };
         match &plan.writer {
             Writer::Helpers { newuidmap, newgidmap } => {
-                making.helpers.push(Helper::start("newuidmap", newuidmap, making.mapper.pid, &plan.maps.uid)?);
-                making.helpers.push(Helper::start("newgidmap", newgidmap, making.mapper.pid, &plan.maps.gid)?);
+                let uids = Helper::start("newuidmap", newuidmap, making.mapper.pid, &plan.maps.uid)?;
+                process::send_elsewhere(&uids.child);
+                let gids = Helper::start("newgidmap", newgidmap, making.mapper.pid, &plan.maps.gid)?;
+                making.helpers = vec![uids, gids];
             }
             Writer::Caller => write_maps(making.mapper.pid, &plan.maps)?,
         }

@@ -1,10 +1,12 @@
 //! A program that runs while the test goes on.
 
-use super::{Run, collect, eventually, finish_with, line};
+use super::{Run, collect, finish_with, hang, line};
 use std::{
     io::Write,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
 };
 
 pub struct Background {
@@ -42,7 +44,12 @@ impl Background {
     /// Waits until its stdout contains this.
     #[track_caller]
     pub fn expect(&self, text: &str) {
-        eventually(&format!("{text:?} from `{}`", self.line), || self.stdout().contains(text));
+        let deadline = hang();
+        while !self.stdout().contains(text) {
+            let errors = || String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned();
+            assert!(Instant::now() < deadline, "{text:?} never came from `{}`: {}\n{}", self.line, self.stdout(), errors());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[track_caller]
