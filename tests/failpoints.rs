@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use support::{Background, Feature, HostState, Rl, Run, eventually, image, require, run};
+use support::{Background, Feature, HostState, Rl, Run, eventually, image, in_shell, require, run};
 
 /// The milestones that are in the source, so that a new one is tested without being named here.
 fn milestones() -> BTreeSet<String> {
@@ -222,6 +222,33 @@ fn a_container_lives_on_without_its_client_and_its_code_is_known() {
         remove_all(&rl);
         nothing_is_left(&rl, &before, &format!("kill -9 of Client with {flags:?}"));
     }
+}
+
+#[test]
+fn a_container_that_outlives_its_client_holds_nothing_of_the_callers() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::alone();
+    let canary = rl.file("canary", "");
+    for flags in [&["-u", "1000"][..], &["-t"]] {
+        let inside =
+            rl.command([&["run", "--name", "x"], flags, &[&image("alpine"), "sh", "-c", "echo ready; exec sleep 1000"]].concat());
+        let leak = format!("exec 10<{0} 251<{0}; exec \"$@\"", canary.display());
+        let client = Background::spawn(in_shell("bash", &leak, &inside));
+        client.expect("ready");
+        kill_9(client.pid());
+        // Neither its output, for whose end somebody may wait, nor what it had open by chance.
+        client.finish().killed_by(9);
+        let holders: Vec<_> =
+            fs::read_dir("/proc").unwrap().flatten().filter(|process| holds(&process.path(), &canary)).collect();
+        assert!(holders.is_empty(), "with {flags:?}: {holders:?}");
+        assert!(listed(&rl)[0].1.starts_with("Up"), "with {flags:?}");
+        remove_all(&rl);
+    }
+}
+
+/// Whether this process has the file open.
+fn holds(process: &Path, file: &Path) -> bool {
+    fs::read_dir(process.join("fd")).into_iter().flatten().flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == file))
 }
 
 #[test]

@@ -12,10 +12,11 @@ mod volume;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::error::EXIT_RL;
+use crate::error::{Advise, EXIT_RL};
 use crate::host::facts::Caller;
 use crate::host::paths::{Paths, runtime_dir};
 use crate::userns::shared::{self, Pending, Userns};
@@ -72,12 +73,30 @@ pub fn dispatch() -> (Result<u8>, u8) {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return (Ok(if error.use_stderr() { EXIT_RL } else { 0 }), EXIT_RL);
+            return (told(&error), EXIT_RL);
         }
     };
     let default = if matches!(cli.verb, Verb::Run(_)) { EXIT_RL } else { 1 };
     (run_verb(cli, caller, pending), default)
+}
+
+/// Help and version as they are; a mistake in our words: what, then where to look.
+fn told(error: &clap::Error) -> Result<u8> {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return Ok(if error.use_stderr() { EXIT_RL } else { 0 });
+    }
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_string();
+    let useful = |line: &&str| !line.contains("as a value, use");
+    let more: Vec<&str> =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).filter(useful).collect();
+    let what = [what.as_str()].into_iter().chain(more).collect::<Vec<_>>().join(" ");
+    let known = error.kind() != ErrorKind::InvalidSubcommand;
+    let verb =
+        std::env::args().nth(1).filter(|verb| known && !verb.starts_with('-')).map(|verb| format!("{verb} ")).unwrap_or_default();
+    Err(anyhow!(what)).hint(|| format!("rl {verb}--help"))
 }
 
 fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Result<u8> {

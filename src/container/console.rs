@@ -40,11 +40,15 @@ impl Drop for RawMode {
     }
 }
 
-/// Gives the payload's terminal the size of the caller's, from whichever stream has one.
-pub fn copy_size(master: BorrowedFd) {
+/// Rows and columns of the caller's terminal, from whichever stream has one.
+pub fn size() -> Option<(u16, u16)> {
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let sizes = [input.as_fd(), output.as_fd(), error.as_fd()].into_iter().find_map(|fd| tty::size(fd).ok());
-    if let Some(size) = sizes {
+    [input.as_fd(), output.as_fd(), error.as_fd()].into_iter().find_map(|fd| tty::size(fd).ok())
+}
+
+/// Gives the payload's terminal the size of the caller's.
+pub fn copy_size(master: BorrowedFd) {
+    if let Some(size) = size() {
         let _ = tty::set_size(master, size);
     }
 }

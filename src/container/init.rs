@@ -38,6 +38,8 @@ pub struct Init<'a> {
     /// None with a terminal.
     pub streams: Option<Streams>,
     pub monitor: OwnedFd,
+    /// Rows and columns of the terminal that the payload finds from its first moment.
+    pub window: Option<(u16, u16)>,
     /// Supplementary groups can be set: the map has more than one id.
     pub has_groups: bool,
 }
@@ -96,7 +98,7 @@ impl Init<'_> {
     fn close_what_is_monitors(&self) -> Result<()> {
         let mut keep = vec![self.monitor.as_raw_fd()];
         if let Some(streams) = &self.streams {
-            keep.extend([&streams.stdin, &streams.stdout, &streams.stderr].into_iter().filter_map(Stream::raw));
+            keep.extend(streams.raw());
         }
         process::close_all_but(&keep).context("cannot close inherited descriptors")
     }
@@ -119,6 +121,9 @@ impl Init<'_> {
         let Some(streams) = self.streams.take() else {
             let (master, slave) = dev::console(&rootfs.dev)?;
             own(&slave).context("cannot give the terminal to the user")?;
+            if let Some(size) = self.window {
+                tty::set_size(master.as_fd(), size).context("cannot set the terminal's size")?;
+            }
             return Ok((Some(master), [slave.try_clone()?, slave.try_clone()?, slave]));
         };
         let take = |stream: Stream| match stream {

@@ -184,9 +184,9 @@ fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> 
         Fork::Child => {
             drop(conversation);
             let path = paths.containers().join(&config.id);
-            let boot_id = record::boot_id();
+            let (boot_id, window) = (record::boot_id(), console::size());
             monitor::run(
-                Monitor { config, plan, streams, ends, client: monitors_end, store, path, boot_id },
+                Monitor { config, plan, streams, ends, client: monitors_end, store, path, boot_id, window },
                 pending.into_prospect(),
             )
         }
@@ -213,21 +213,26 @@ fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> 
     Ok(Started { monitor, conversation, config, relays: Relays::of_pipes(ends)? })
 }
 
-/// The record with what belongs to it: volumes and the container id file.
+/// The record, then what it names: volumes and the container id file. Interrupted between, the record tells what there may be.
 fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) -> Result<Draft> {
-    for used in &config.volumes {
-        volume::create(paths, &used.name, Default::default(), used.anonymous, owner)?;
-    }
     let draft = record::create(paths, config, owner, overlay)?;
-    if let Some(cidfile) = &options.cidfile {
-        let written =
-            fs::File::create_new(cidfile).and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()));
-        if let Err(error) = written {
+    let made = make_volumes(paths, config, owner).and_then(|()| match &options.cidfile {
+        Some(file) => fs::File::create_new(file)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()))
+            .with_context(|| format!("cannot write the container id file {}", file.display())),
+        None => Ok(()),
+    });
+    match made {
+        Ok(()) => Ok(draft),
+        Err(error) => {
             discard(paths, &draft.path, config, options);
-            return Err(error).with_context(|| format!("cannot write the container id file {}", cidfile.display()));
+            Err(error)
         }
     }
-    Ok(draft)
+}
+
+fn make_volumes(paths: &Paths, config: &Config, owner: (u32, u32)) -> Result<()> {
+    config.volumes.iter().try_for_each(|v| volume::create(paths, &v.name, Default::default(), v.anonymous, owner).map(drop))
 }
 
 /// Takes back a record that nobody has used yet: it holds only what the caller made.

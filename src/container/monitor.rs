@@ -5,6 +5,7 @@
 //! end of each conversation, and what else a dead Client would leave nobody to read. Waits for Init's end and Client's messages.
 //! Reports, then cleans up, then ends. Killed, it takes the payload along (PR_SET_PDEATHSIG).
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -47,11 +48,14 @@ pub struct Monitor {
     pub path: PathBuf,
     /// This boot, for the record.
     pub boot_id: String,
+    /// Rows and columns of the caller's terminal.
+    pub window: Option<(u16, u16)>,
 }
 
 /// Lives Monitor's life as a member of U. The process ends here.
 pub fn run(monitor: Monitor, prospect: Prospect) -> ! {
     let _ = nix::unistd::setsid();
+    let _ = monitor.let_go_of_the_callers(&prospect);
     process::set_title(&Role::Monitor.title(&monitor.config.name), &Role::Monitor.comm());
     // Client's signals arrive as messages; what is sent to this process directly does what it says.
     process::reset_signals();
@@ -73,6 +77,19 @@ struct Running {
 }
 
 impl Monitor {
+    /// Keeps what is listed above and nothing else: who reads from a pipe that the caller leaked must not wait for our end.
+    fn let_go_of_the_callers(&self, prospect: &Prospect) -> Result<()> {
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        for place in 0..=2 {
+            process::put_at(null.as_fd(), place)?;
+        }
+        let ends = [&self.ends.stdin, &self.ends.stdout, &self.ends.stderr].into_iter().flatten().map(|fd| fd.as_raw_fd());
+        let streams = self.streams.iter().flat_map(Streams::raw);
+        let own = [self.client.as_raw_fd(), self.store.as_raw_fd()].into_iter().chain(prospect.lock());
+        drop(null);
+        Ok(process::close_all_but(&own.chain(streams).chain(ends).collect::<Vec<_>>())?)
+    }
+
     fn live(mut self, prospect: Prospect) -> Result<()> {
         // The write end must be Client's alone, or the payload would never see the end of its input.
         self.ends.stdin = None;
@@ -84,6 +101,10 @@ impl Monitor {
             false => Some(self.stage()?),
         };
         let (init, conversation) = self.clone_init(&maps)?;
+        if staged.is_some() {
+            // What was mounted for Init keeps the container's directory busy here.
+            leave_the_hosts_mounts().context("cannot leave the host's mounts")?;
+        }
         let directory = match staged.map_or_else(|| self.expect("the record"), Ok) {
             Ok(directory) => directory,
             Err(error) => return abandon(&init, error),
@@ -107,13 +128,10 @@ impl Monitor {
         let mut running = Running { init, state, outputs };
         let exit = self.supervise(&mut running)?;
         milestone("monitor-reaped");
-        self.report(&directory, running.state, exit)?;
+        let retired = self.report(&directory, running.state, exit)?;
         entry.remove();
         drop(namespaces);
-        if self.config.auto_remove {
-            remove::erase(self.store.as_fd(), &self.config, true)?;
-        }
-        Ok(())
+        retired.map_or(Ok(()), |retired| remove::erase(self.store.as_fd(), &retired))
     }
 
     /// The next descriptor from Client, in the order of wire.rs.
@@ -155,6 +173,7 @@ impl Monitor {
                     directory: &self.path,
                     streams: self.streams.take(),
                     monitor: inits_end,
+                    window: self.window,
                     has_groups: nested.has_ranges(),
                 })
             }
@@ -218,8 +237,7 @@ impl Monitor {
         }
         let failure = Failure::from(&error);
         if self.config.auto_remove {
-            let _ = remove::retire(self.store.as_fd(), &self.config);
-            let _ = remove::erase(self.store.as_fd(), &self.config, true);
+            let _ = remove::retire(self.store.as_fd(), &self.config, true).and_then(|r| remove::erase(self.store.as_fd(), &r));
         } else {
             let ended = state.ended(failure.exit.unwrap_or(EXIT_RL), Some(failure.message))?;
             let _ = record::write_json(directory, "state.json", &ended);
@@ -231,7 +249,7 @@ impl Monitor {
     fn supervise(&self, running: &mut Running) -> Result<Exit> {
         let mut client = Some(&self.client);
         // A short payload does not pay for what only matters beside a long one.
-        let mut settled = false;
+        let mut settled = !self.plan.staged.is_empty();
         loop {
             let mut set = vec![PollFd::new(running.init.pidfd.as_fd(), PollFlags::POLLIN)];
             set.extend(client.map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN)));
@@ -268,17 +286,17 @@ impl Monitor {
     }
 
     /// Makes the end known: in the record, then to Client. A temporary container is gone before anybody hears of its end, so
-    /// that the caller's next command may use its name.
-    fn report(&self, directory: &OwnedFd, state: State, exit: Exit) -> Result<()> {
+    /// that the caller's next command may use its name; where it lies meanwhile is returned.
+    fn report(&self, directory: &OwnedFd, state: State, exit: Exit) -> Result<Option<CString>> {
         let exit_code = exit.code();
-        match self.config.auto_remove {
-            true => remove::retire(self.store.as_fd(), &self.config)?,
-            false => record::write_json(directory, "state.json", &state.ended(exit_code, None)?)?,
-        }
+        let retired = match self.config.auto_remove {
+            true => Some(remove::retire(self.store.as_fd(), &self.config, true)?),
+            false => record::write_json(directory, "state.json", &state.ended(exit_code, None)?).map(|()| None)?,
+        };
         milestone("monitor-ended");
         let _ = wire::send(&self.client, &FromMonitor::MonitorEnded { exit_code }, &[]);
         milestone("monitor-reported");
-        Ok(())
+        Ok(retired)
     }
 }
 

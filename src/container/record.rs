@@ -5,7 +5,7 @@
 //! containers/<id>/state.json    how it is; written by Monitor, absent before
 //! containers/<id>               flock on the directory itself: Client's while it creates, then Monitor's for as long as it lives
 //! containers/<id>/upper.* work.*  the overlays'
-//! containers/.rm-<id>           a record that is being removed: invisible, deleted by whoever comes next
+//! containers/.rm-<id> .rmv-<id>  a record that is being removed (with its volumes): invisible, deleted by whoever comes next
 //! names/<name>                  a symlink to the id; a random name needs none, since it holds the beginning of the id
 //! ```
 //!
@@ -106,12 +106,9 @@ pub struct Draft {
 
 /// Makes the store's directories where one is missing. Container root may pass through to what is its own; nobody may list them.
 pub fn make_store(paths: &Paths, owner: (u32, u32)) -> Result<()> {
-    if paths.volumes().is_dir() {
-        return Ok(());
-    }
-    for dir in [paths.containers(), paths.names(), paths.volumes()] {
-        make_dirs(&dir, 0o711)?;
-        give(&dir, owner)?;
+    for dir in [paths.containers(), paths.names(), paths.volumes()].iter().filter(|dir| !dir.is_dir()) {
+        make_dirs(dir, 0o711)?;
+        give(dir, owner)?;
     }
     Ok(())
 }
@@ -174,7 +171,9 @@ fn take_name(paths: &Paths, name: &str, id: &str) -> Result<()> {
     let names = File::open(paths.names()).context("cannot open the names")?;
     names.lock().context("cannot lock the names")?;
     let holder = fs::read_link(&link).unwrap_or_default();
-    if paths.containers().join(&holder).exists() {
+    // A temporary container whose Monitor was killed only waits to be swept away.
+    let lives = |record: Record| record.alive || !record.config.auto_remove;
+    if Record::load(&paths.containers().join(&holder))?.is_some_and(lives) {
         let short: String = holder.to_string_lossy().chars().take(12).collect();
         return Err(anyhow!("the name \"{name}\" is in use by container {short}"))
             .hint(|| format!("rl rm {name}, or another --name"));
@@ -273,7 +272,7 @@ pub fn list(paths: &Paths) -> Result<Vec<Record>> {
 pub fn leftovers(paths: &Paths) -> Vec<PathBuf> {
     let entries = fs::read_dir(paths.containers()).into_iter().flatten().flatten();
     let abandoned = |path: &Path| {
-        let removing = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".rm-"));
+        let removing = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".rm"));
         if is_locked(path) {
             return false;
         }

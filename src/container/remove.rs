@@ -1,8 +1,8 @@
 //! Taking containers away: at once invisible and its name free, then erased. Interrupted anywhere, what is left is invisible
 //! and goes with the next [`sweep`].
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -16,35 +16,51 @@ use super::wire::milestone;
 use crate::error::Advise;
 use crate::host::paths::Paths;
 use crate::host::tree;
+use crate::rootfs::inroot;
 use crate::sys::process;
 use crate::userns::shared::Userns;
 use crate::userns::spawn;
 
-/// Makes a record disappear: its name is free and its directory no record any more. `store` is the store's directory.
-pub fn retire(store: BorrowedFd, config: &Config) -> Result<()> {
+/// Makes a record disappear: its name is free and its directory no record any more. `store` is the store's directory. Returns the
+/// directory's new name, which says whether the container's anonymous volumes go too.
+pub fn retire(store: BorrowedFd, config: &Config, with_volumes: bool) -> Result<CString> {
     let name = format!("names/{}", config.name);
     if config.named && readlinkat(store, name.as_str()).is_ok_and(|id| id == config.id.as_str()) {
         let _ = unlinkat(store, name.as_str(), UnlinkatFlags::NoRemoveDir);
     }
-    let (from, to) = (format!("containers/{}", config.id), format!("containers/.rm-{}", config.id));
-    match renameat(store, from.as_str(), store, to.as_str()) {
-        Ok(()) | Err(nix::errno::Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(errno).with_context(|| format!("cannot remove container {}", config.id)),
+    put_aside(store, &config.id, with_volumes)
+}
+
+fn put_aside(store: BorrowedFd, id: &str, with_volumes: bool) -> Result<CString> {
+    let from = format!("containers/{id}");
+    let to = CString::new(format!("containers/{}{id}", if with_volumes { VOLUMES_TOO } else { ALONE }))?;
+    match renameat(store, from.as_str(), store, to.as_c_str()) {
+        Ok(()) | Err(nix::errno::Errno::ENOENT) => Ok(to),
+        Err(errno) => Err(errno).with_context(|| format!("cannot remove container {id}")),
     }
 }
 
-/// Deletes what [`retire`] left, and the volumes that go with the container. Needs the ids of U.
-pub fn erase(store: BorrowedFd, config: &Config, with_volumes: bool) -> Result<()> {
-    let remove = |path: String| {
-        let path = CString::new(path).context("a name with a NUL byte")?;
-        tree::remove(store, &path).with_context(|| format!("cannot delete {}", path.to_string_lossy()))
-    };
-    if with_volumes {
+const ALONE: &str = ".rm-";
+const VOLUMES_TOO: &str = ".rmv-";
+
+/// Deletes what [`retire`] has put aside as `retired`. Needs the ids of U. The volumes go first: the record names them.
+pub fn erase(store: BorrowedFd, retired: &CStr) -> Result<()> {
+    let name = retired.to_string_lossy();
+    if name.contains(VOLUMES_TOO)
+        && let Ok(Some(config)) = inroot::read(store, &Path::new(&*name).join("config.json"), CONFIG_LIMIT)
+        && let Ok(config) = serde_json::from_slice::<Config>(&config)
+    {
         for volume in config.volumes.iter().filter(|volume| volume.anonymous) {
-            remove(format!("volumes/{}", volume.name))?;
+            delete(store, &CString::new(format!("volumes/{}", volume.name))?)?;
         }
     }
-    remove(format!("containers/.rm-{}", config.id))
+    delete(store, retired)
+}
+
+const CONFIG_LIMIT: u64 = 16 << 20;
+
+fn delete(store: BorrowedFd, path: &CStr) -> Result<()> {
+    tree::remove(store, path).with_context(|| format!("cannot delete {}", path.to_string_lossy()))
 }
 
 /// Removes one container, as `rl rm`. A running one is killed first when `force`.
@@ -62,11 +78,11 @@ pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, v
         lock.lock().context("cannot wait for the container's end")?;
     }
     milestone("rm-ended");
-    retire(store.as_fd(), &record.config)?;
+    let retired = retire(store.as_fd(), &record.config, volumes || record.config.auto_remove)?;
     milestone("rm-retired");
     spawn::worker(userns, || {
         milestone("rm-worker");
-        erase(store.as_fd(), &record.config, volumes || record.config.auto_remove)
+        erase(store.as_fd(), &retired)
     })
 }
 
@@ -87,28 +103,22 @@ pub fn sweep(paths: &Paths, open: impl FnOnce() -> Result<Userns>) -> Result<()>
         return Ok(());
     }
     let store = record::open_directory(&paths.store)?;
-    for path in &leftovers {
-        put_aside(store.as_fd(), path);
-    }
+    let retired = leftovers.iter().map(|path| retire_leftover(store.as_fd(), path)).collect::<Result<Vec<_>>>()?;
     let userns = open()?;
-    spawn::worker(&userns, || erase_leftovers(store, &leftovers))
+    spawn::worker(&userns, || retired.iter().try_for_each(|retired| erase(store.as_fd(), retired)))
 }
 
-/// A dead temporary container's name is freed and its payload, should it have outlived its Monitor, ended.
-fn put_aside(store: BorrowedFd, path: &Path) {
-    if let Ok(Some(record)) = Record::load(path) {
-        end_payload(&record);
-        let _ = retire(store, &record.config);
+/// A dead temporary container's payload, should it have outlived its Monitor, is ended and its name freed.
+fn retire_leftover(store: BorrowedFd, path: &Path) -> Result<CString> {
+    let name = path.file_name().and_then(|name| name.to_str()).context("a leftover without a name")?;
+    if name.starts_with('.') {
+        return Ok(CString::new(format!("containers/{name}"))?);
     }
-}
-
-fn erase_leftovers(store: OwnedFd, leftovers: &[std::path::PathBuf]) -> Result<()> {
-    for path in leftovers {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        for name in [format!("containers/{name}"), format!("containers/.rm-{name}")] {
-            let name = CString::new(name).context("a name with a NUL byte")?;
-            tree::remove(store.as_fd(), &name).with_context(|| format!("cannot delete {}", path.display()))?;
+    match Record::load(path) {
+        Ok(Some(record)) => {
+            end_payload(&record);
+            retire(store, &record.config, true)
         }
+        _ => put_aside(store, name, false),
     }
-    Ok(())
 }

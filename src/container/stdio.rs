@@ -24,7 +24,7 @@ pub enum Stream {
 
 impl Stream {
     /// The descriptor's number, where there is one.
-    pub fn raw(&self) -> Option<i32> {
+    fn raw(&self) -> Option<i32> {
         match self {
             Stream::Null => None,
             Stream::Direct(fd) | Stream::Pipe(fd) => Some(fd.as_raw_fd()),
@@ -38,6 +38,13 @@ pub struct Streams {
     pub stdin: Stream,
     pub stdout: Stream,
     pub stderr: Stream,
+}
+
+impl Streams {
+    /// The numbers of the descriptors among them.
+    pub fn raw(&self) -> Vec<i32> {
+        [&self.stdin, &self.stdout, &self.stderr].into_iter().filter_map(Stream::raw).collect()
+    }
 }
 
 /// Our ends of the pipes, for Client to relay. Not blocking.

@@ -4,12 +4,16 @@ use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::readlinkat;
 use nix::sys::stat::{Mode, SFlag, mkdirat};
 
 use crate::sys::fs::{open_beneath, open_in_root};
+
+/// As many symlinks as the kernel follows in one path (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
 
 const O_PATH_DIR: i32 = libc::O_PATH | libc::O_DIRECTORY;
 
@@ -21,28 +25,37 @@ pub fn c_path(path: &Path) -> io::Result<CString> {
 /// The directory at `path`, made with its missing parents (0755, container root's).
 pub fn directory(root: BorrowedFd, path: &Path) -> io::Result<OwnedFd> {
     match open_in_root(root, &c_path(path)?, O_PATH_DIR, 0) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => make_directories(root, path),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => make_directories(root, path, MAX_LINKS),
         other => other,
     }
 }
 
-/// Walks by prefix: each is resolved in the root as a whole, so a symlink on the way leads where it leads inside, and a
-/// missing name is made in the very directory that was opened.
-fn make_directories(root: BorrowedFd, path: &Path) -> io::Result<OwnedFd> {
+/// Walks by prefix: each is resolved in the root as a whole, so a symlink on the way leads where it leads inside, and a missing
+/// name is made in the very directory that was opened. A dangling symlink's target is made, inside too, as Docker does.
+fn make_directories(root: BorrowedFd, path: &Path, links: u32) -> io::Result<OwnedFd> {
     let mut at = root.try_clone_to_owned()?;
-    let mut prefix = std::path::PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => {
-                prefix.push(name);
-                at = match open_in_root(root, &c_path(&prefix)?, O_PATH_DIR, 0) {
-                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => make_one(at.as_fd(), name)?,
-                    other => other?,
-                };
+    let mut prefix = PathBuf::from("/");
+    let mut parts = path.components();
+    while let Some(part) = parts.next() {
+        let name = match part {
+            Component::Normal(name) => name,
+            Component::ParentDir => {
+                prefix.pop();
+                at = open_in_root(root, &c_path(&prefix)?, O_PATH_DIR, 0)?;
+                continue;
             }
-            Component::ParentDir => return Err(io::Error::new(io::ErrorKind::InvalidInput, "path has a \"..\"")),
-            _ => {}
-        }
+            _ => continue,
+        };
+        let parent = prefix.clone();
+        prefix.push(name);
+        at = match open_in_root(root, &c_path(&prefix)?, O_PATH_DIR, 0) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => match readlinkat(&at, name) {
+                Ok(_) if links == 0 => return Err(io::Error::from_raw_os_error(libc::ELOOP)),
+                Ok(target) => return make_directories(root, &parent.join(target).join(parts.as_path()), links - 1),
+                Err(_) => make_one(at.as_fd(), name)?,
+            },
+            other => other?,
+        };
     }
     Ok(at)
 }
@@ -53,7 +66,7 @@ fn make_one(parent: BorrowedFd, name: &OsStr) -> io::Result<OwnedFd> {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
-    // A dangling symlink of that name is refused here (ELOOP) rather than followed.
+    // What came in its place meanwhile is not followed.
     open_beneath(parent, &name, O_PATH_DIR, 0)
 }
 
@@ -132,7 +145,20 @@ mod tests {
         symlink("../../..", dir.path().join("root/up")).unwrap();
         directory(root.as_fd(), Path::new("/up/made")).unwrap();
         assert!(dir.path().join("root/made").is_dir());
-        assert!(directory(root.as_fd(), Path::new("/missing/../../x")).is_err());
+        directory(root.as_fd(), Path::new("/missing/../../x")).unwrap();
+        assert!(dir.path().join("root/x").is_dir() && !dir.path().join("x").exists());
+    }
+
+    #[test]
+    fn the_target_of_a_dangling_symlink_is_made_inside_and_a_circle_ends() {
+        let (dir, root) = root();
+        symlink("/some/missing", dir.path().join("root/abs")).unwrap();
+        symlink("../up", dir.path().join("root/rel")).unwrap();
+        symlink("circle", dir.path().join("root/circle")).unwrap();
+        directory(root.as_fd(), Path::new("/abs/dir")).unwrap();
+        directory(root.as_fd(), Path::new("/rel")).unwrap();
+        assert!(dir.path().join("root/some/missing/dir").is_dir() && dir.path().join("root/up").is_dir());
+        assert!(directory(root.as_fd(), Path::new("/circle/x")).is_err());
     }
 
     #[test]

@@ -25,6 +25,9 @@ std::arch::global_asm!(
     "mov esi, 2",
     "mov edx, 1",
     "syscall",
+    // No such descriptor: an image runs us as its interpreter (/proc/self/exe), and would for ever.
+    "test eax, eax",
+    "js 2f",
     // execve(argv[1], &argv[2], envp)
     "mov rdi, [rbx + 16]",
     "lea rsi, [rbx + 24]",
@@ -41,6 +44,7 @@ std::arch::global_asm!(
     "mov edx, 4",
     "syscall",
     // exit_group(127)
+    "2:",
     "mov eax, 231",
     "mov edi, 127",
     "syscall",
@@ -60,6 +64,8 @@ std::arch::global_asm!(
     "mov x1, #2",
     "mov x2, #1",
     "svc #0",
+    // No such descriptor: an image runs us as its interpreter (/proc/self/exe), and would for ever.
+    "tbnz x0, #63, 2f",
     // execve(argv[1], &argv[2], envp)
     "ldr x0, [x19, #16]",
     "add x1, x19, #24",
@@ -142,8 +148,10 @@ mod tests {
         std::fs::copy(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&program)), &copy).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&copy, mode).unwrap();
-        let output = Command::new(&copy).args(["/bin/echo", "echo", "one", "two"]).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "one two\n");
-        assert_eq!(Command::new(&copy).args(["/no/such/file", "x"]).status().unwrap().code(), Some(127));
+        let run = |words: &str| Command::new("sh").arg("-c").arg(format!("exec {} {words}", copy.display())).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&run("/bin/echo echo one two 3>&1").stdout), "one two\n");
+        assert_eq!(run("/no/such/file x 3>&1").status.code(), Some(127));
+        // Without the conversation it is not ours to execute anything.
+        assert_eq!(run("/bin/echo echo one 3>&-").status.code(), Some(127));
     }
 }

@@ -15,7 +15,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -172,6 +172,13 @@ pub struct Prospect {
     pub plan: Plan,
     registry: PathBuf,
     making: Option<Made>,
+}
+
+impl Prospect {
+    /// The number of the making lock's descriptor, where it is held.
+    pub fn lock(&self) -> Option<i32> {
+        self.making.as_ref().map(|made| made.lock.as_raw_fd())
+    }
 }
 
 /// U while newuidmap and newgidmap are at work.

@@ -2,8 +2,10 @@
 
 use super::{hang, line, wait_until};
 use nix::{
+    fcntl::{self, OFlag},
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    pty::{Winsize, openpty},
+    pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
+    sys::stat::Mode,
     sys::termios::{Termios, tcgetattr},
     unistd::{read, write},
 };
@@ -24,9 +26,8 @@ pub struct Pty {
 impl Pty {
     /// Starts it as the leader of a session which this terminal controls.
     pub fn spawn(command: &Command) -> Pty {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).expect("openpty");
-        let end = || Stdio::from(pty.slave.try_clone().expect("dup"));
+        let (master, slave) = open();
+        let end = || Stdio::from(slave.try_clone().expect("dup"));
         // setsid(1) execs in place: the child's pid is rl's.
         let mut setsid = Command::new("setsid");
         setsid.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
@@ -35,8 +36,8 @@ impl Pty {
             setsid.current_dir(dir);
         }
         let child = setsid.stdin(end()).stdout(end()).stderr(end()).spawn().expect("setsid");
-        // The slave is closed with `pty` and `setsid`, so that the end of its last user is seen.
-        Pty { line: line(command), master: pty.master, child, shown: Vec::new() }
+        // Our copies of the slave are closed here, so that the end of its last user is seen.
+        Pty { line: line(command), master, child, shown: Vec::new() }
     }
 
     pub fn pid(&self) -> i32 {
@@ -110,6 +111,18 @@ impl Pty {
         self.shown.extend_from_slice(&part[..n]);
         Some(n > 0)
     }
+}
+
+/// Master and slave of a new terminal, which no other child inherits (openpty(3) has no CLOEXEC).
+fn open() -> (OwnedFd, OwnedFd) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).expect("posix_openpt");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlock the terminal");
+    let slave = fcntl::open(ptsname_r(&master).expect("ptsname").as_str(), flags, Mode::empty()).expect("open the slave");
+    let terminal = Stdio::from(slave.try_clone().expect("dup"));
+    let status = Command::new("stty").args(["rows", "24", "cols", "80"]).stdin(terminal).status();
+    assert!(status.expect("stty").success(), "cannot size the terminal");
+    (master.into(), slave)
 }
 
 impl Drop for Pty {
