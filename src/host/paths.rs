@@ -76,13 +76,13 @@ fn on_network(path: &Path) -> bool {
     FsType(magic) == nix::sys::statfs::NFS_SUPER_MAGIC || [CIFS, SMB2, AFS, CEPH].contains(&magic)
 }
 
-/// The runtime directory of `uid`: in its session's, where there is one.
+/// The runtime directory of `uid`: in its session's, where there is one, else in the other place that no reboot survives.
 pub fn runtime_dir(uid: u32) -> PathBuf {
     if uid == 0 {
         return "/run/rl".into();
     }
     let session = PathBuf::from(format!("/run/user/{uid}"));
-    if owned_by(&session, uid) { session.join("rl") } else { format!("/tmp/rl-{uid}").into() }
+    if owned_by(&session, uid) { session.join("rl") } else { format!("/dev/shm/rl-{uid}").into() }
 }
 
 fn owned_by(path: &Path, uid: u32) -> bool {
@@ -94,7 +94,7 @@ pub fn make_dirs(dir: &Path, mode: u32) -> Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(dir).with_context(|| format!("cannot create {}", dir.display()))
 }
 
-/// Makes `dir`, private to `uid` (0700), and refuses one that somebody else could have put there (it may lie in /tmp).
+/// Makes `dir`, private to `uid` (0700), and refuses one that somebody else could have put there (it may lie in /dev/shm).
 pub fn make_private_dir(dir: &Path, uid: u32) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
