@@ -21,6 +21,16 @@ pub struct Failure {
     pub exit: Option<u8>,
 }
 
+impl Failure {
+    /// Tells the person, on stderr.
+    pub fn print(&self) {
+        eprintln!("rl: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("try: {hint}");
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

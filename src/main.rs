@@ -21,10 +21,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let failure = error::Failure::from(&error);
-            eprintln!("rl: {}", failure.message);
-            if let Some(hint) = failure.hint {
-                eprintln!("try: {hint}");
-            }
+            failure.print();
             ExitCode::from(failure.exit.unwrap_or(default))
         }
     }

@@ -3,7 +3,7 @@
 /// What this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Maps the user's ids for U and is gone; `userns/shared.rs`.
+    /// Holds a new U until its id maps are written; `userns/mapper.rs`.
     Mapper,
     /// Short work with the ids of U: unpack, remove; `userns/spawn.rs`.
     Worker,

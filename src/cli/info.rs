@@ -8,7 +8,7 @@ use crate::container::record;
 use crate::container::state::Status;
 use crate::host::facts;
 use crate::userns::idmap::IdMapping;
-use crate::userns::shared::Plan;
+use crate::userns::plan::Plan;
 
 /// Show what this host has and what was chosen
 #[derive(Debug, clap::Args)]

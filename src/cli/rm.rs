@@ -34,9 +34,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         match result {
             Ok(()) => output::line(wanted)?,
             Err(error) => {
-                let failure = Failure::from(&error);
-                eprintln!("rl: cannot remove \"{wanted}\": {failure}");
-                failure.hint.iter().for_each(|hint| eprintln!("try: {hint}"));
+                Failure::from(&error.context(format!("cannot remove \"{wanted}\""))).print();
                 code = 1;
             }
         }

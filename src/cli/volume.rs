@@ -71,7 +71,7 @@ pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
 
 fn create(labels: &[String], name: &str, context: &Context) -> Result<u8> {
     let labels = labels.iter().map(|l| l.split_once('=').unwrap_or((l, ""))).map(|(k, v)| (k.into(), v.into()));
-    let owner = crate::userns::shared::Plan::of(&context.caller).maps.root();
+    let owner = crate::userns::plan::Plan::of(&context.caller).maps.root();
     volume::create(&context.paths, name, labels.collect::<BTreeMap<_, _>>(), false, owner)?;
     output::line(name)?;
     Ok(0)
@@ -100,9 +100,7 @@ fn remove(force: bool, names: &[String], context: &Context) -> Result<u8> {
         match result {
             Ok(()) => output::line(name)?,
             Err(error) => {
-                let failure = Failure::from(&error);
-                eprintln!("rl: cannot remove volume: {failure}");
-                failure.hint.iter().for_each(|hint| eprintln!("try: {hint}"));
+                Failure::from(&error.context("cannot remove volume")).print();
                 code = 1;
             }
         }

@@ -27,7 +27,8 @@ use crate::sys::mount::{self, FsContext};
 use crate::sys::process::{self, Child, Exit, Fork, ns};
 use crate::sys::sock;
 use crate::userns::idmap::IdMaps;
-use crate::userns::shared::{Prospect, Userns, write_maps};
+use crate::userns::mapper::write_maps;
+use crate::userns::shared::{Prospect, Userns};
 
 /// How long a payload runs before Monitor settles down beside it: lets go of the host's mounts.
 const SETTLE_MS: u8 = 100;

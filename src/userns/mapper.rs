@@ -1,0 +1,156 @@
+//! Mapper: a child that does nothing but exist in a new user namespace until its id maps are written.
+//!
+//! Started by Client (or whoever needs U first). Namespaces: user, a new one, and otherwise the host's. Owns one end of a socket pair, and
+//! waits on it for its end. newuidmap and newgidmap, which take most of the time, work on it side by side.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::idmap::{IdMapping, IdMaps, text};
+use super::plan::{Plan, Writer};
+use crate::error::{Advise, EXIT_NOT_FOUND};
+use crate::host::advice;
+use crate::role::Role;
+use crate::sys::process::{self, Child, Exit, Fork, ns};
+use crate::sys::sock;
+
+/// U while newuidmap and newgidmap are at work.
+pub struct Making {
+    lock: File,
+    mapper: Child,
+    /// The Mapper leaves when this closes.
+    _stay: OwnedFd,
+    helpers: Vec<Helper>,
+}
+
+/// newuidmap or newgidmap at work.
+struct Helper {
+    name: &'static str,
+    child: Child,
+    stderr: OwnedFd,
+}
+
+impl Helper {
+    /// A fork and exec of our own: posix_spawn(3) would hold us until the helper is loaded, twice.
+    fn start(name: &'static str, program: &Path, mapper: i32, lines: &[IdMapping]) -> Result<Helper> {
+        let purpose = || format!("cannot run {}", program.display());
+        let numbers = lines.iter().flat_map(|l| [l.container_id, l.host_id, l.size]).map(|n| n.to_string());
+        let words = [program.display().to_string(), mapper.to_string()].into_iter().chain(numbers);
+        let argv = words.map(CString::new).collect::<Result<Vec<_>, _>>().with_context(purpose)?;
+        let (stderr, childs_stderr) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).with_context(purpose)?;
+        match process::fork(0).with_context(purpose)? {
+            Fork::Parent(child) => Ok(Helper { name, child, stderr }),
+            Fork::Child => {
+                let _ = process::put_at(childs_stderr.as_fd(), 2);
+                process::reset_signals();
+                let _ = nix::unistd::execve::<_, CString>(&argv[0], &argv, &[]);
+                process::exit_now(EXIT_NOT_FOUND)
+            }
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        let exit = self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        if exit == Exit::Code(0) {
+            return Ok(());
+        }
+        let mut said = String::new();
+        let _ = File::from(self.stderr).read_to_string(&mut said);
+        let said = said.lines().next().unwrap_or("no reason given").trim();
+        let error = anyhow!("cannot map user IDs: {} failed (exit code {}): {said}", self.name, exit.code());
+        refused(error).hint(|| "grep \"$USER\" /etc/subuid /etc/subgid   (the ranges must be yours and not overlap)")
+    }
+}
+
+impl Making {
+    /// Begins; `lock` keeps others from making a second U.
+    pub fn start(plan: &Plan, lock: File) -> Result<Making> {
+        let (stay, gone) = sock::pair().context("cannot create a socket pair")?;
+        let fork = process::fork(ns::USER).context("cannot create a user namespace").or_else(refused)?;
+        let mapper = match fork {
+            Fork::Child => {
+                drop((lock, stay));
+                process::set_title(&Role::Mapper.title("U"), &Role::Mapper.comm());
+                let _ = sock::receive(gone.as_fd(), &mut [0]);
+                process::exit_now(0)
+            }
+            Fork::Parent(child) => child,
+        };
+        let mut making = Making { lock, mapper, _stay: stay, helpers: Vec::new() };
+        match &plan.writer {
+            Writer::Helpers { newuidmap, newgidmap } => {
+                let uids = Helper::start("newuidmap", newuidmap, making.mapper.pid, &plan.maps.uid)?;
+                process::send_elsewhere(&uids.child);
+                let gids = Helper::start("newgidmap", newgidmap, making.mapper.pid, &plan.maps.gid)?;
+                making.helpers = vec![uids, gids];
+            }
+            Writer::Caller => write_maps(making.mapper.pid, &plan.maps)?,
+        }
+        Ok(making)
+    }
+
+    /// What a child that was forked meanwhile keeps: the lock. The Mapper is not its child to wait for.
+    pub fn into_lock(self) -> Made {
+        Made { lock: self.lock, mapper: None }
+    }
+
+    /// Waits for the maps; returns the namespace.
+    pub fn finish(self) -> Result<(OwnedFd, Made)> {
+        for helper in self.helpers {
+            helper.finish()?;
+        }
+        let namespace = member_namespace(self.mapper.pid, self.mapper.pidfd.as_fd()).context("cannot open the user namespace")?;
+        let _ = self.mapper.signal(libc::SIGKILL);
+        Ok((namespace, Made { lock: self.lock, mapper: Some(self.mapper) }))
+    }
+}
+
+/// What is left of the making: the lock, and the Mapper, which has been told to leave.
+#[derive(Debug)]
+pub struct Made {
+    pub lock: File,
+    mapper: Option<Child>,
+}
+
+impl Drop for Made {
+    /// No zombie shall wait beside a container that runs for days; by now there is nothing to wait for.
+    fn drop(&mut self) {
+        if let Some(mapper) = self.mapper.take() {
+            let _ = mapper.wait();
+        }
+    }
+}
+
+/// The failure with the switch of this host that is behind it, where one is.
+fn refused<T>(error: anyhow::Error) -> Result<T> {
+    match advice::user_namespaces_blocked() {
+        Some(cure) => Err(error).hint(|| cure),
+        None => Err(error),
+    }
+}
+
+/// Writes the maps of the namespace that `pid` is alone in (user_namespaces(7)).
+pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let put = |file: &str, value: &str| {
+        fs::write(process.join(file), value).with_context(|| format!("cannot map user IDs: writing {file} of process {pid}"))
+    };
+    let result = put("uid_map", &text(&maps.uid)).and_then(|()| {
+        if !maps.has_ranges() {
+            // Without privilege a gid map may only be written by who can no longer drop groups (user_namespaces(7)).
+            put("setgroups", "deny")?;
+        }
+        put("gid_map", &text(&maps.gid))
+    });
+    result.or_else(refused)
+}
+
+/// The user namespace of a process.
+pub fn member_namespace(pid: i32, pidfd: BorrowedFd) -> std::io::Result<OwnedFd> {
+    process::pidfd_namespace(pidfd, ns::USER).or_else(|_| Ok(File::open(format!("/proc/{pid}/ns/user"))?.into()))
+}
