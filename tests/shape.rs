@@ -1,6 +1,7 @@
 //! The shape of the source (DESIGN.md): layers, `unsafe` in its place, short functions, no orphan files. Each check is first
-//! shown to fail on a snippet that violates it.
+//! shown to fail on a snippet that violates it. And of what is generated from it.
 
+mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -386,5 +387,24 @@ fn no_module_is_called_after_nothing() {
                 path.display()
             );
         }
+    }
+}
+
+/// Names and contents of the files in a directory.
+fn contents(dir: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).map(|e| e.expect("entry").path());
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    entries.map(|path| (name(&path), fs::read_to_string(&path).expect("read"))).collect()
+}
+
+#[test]
+fn man_pages_and_completions_are_those_of_the_commands() {
+    let rl = support::Rl::new();
+    rl.cmd(["generate", rl.path("new").to_str().unwrap()]).ok();
+    for part in ["man", "completions"] {
+        let (new, committed) = (contents(&rl.path("new").join(part)), contents(&package().join(part)));
+        let differ: BTreeSet<_> =
+            new.keys().chain(committed.keys()).filter(|name| new.get(*name) != committed.get(*name)).collect();
+        assert!(differ.is_empty(), "{part}/ is not what `rl generate .` makes: {differ:?}");
     }
 }

@@ -28,6 +28,7 @@ use crate::rootfs::{dev, inroot};
 use crate::security::caps::names_to_bits;
 use crate::sys::process::{self, Exit, Fork};
 use crate::sys::{caps, fs, mount, sock, trampoline, tty};
+use crate::userns::idmap::{IdMapping, IdMaps, to_host};
 
 /// What Init inherits from Monitor.
 pub struct Init<'a> {
@@ -40,8 +41,8 @@ pub struct Init<'a> {
     pub monitor: OwnedFd,
     /// Rows and columns of the terminal that the payload finds from its first moment.
     pub window: Option<(u16, u16)>,
-    /// Supplementary groups can be set: the map has more than one id.
-    pub has_groups: bool,
+    /// The ids that exist in the container.
+    pub maps: &'a IdMaps,
 }
 
 /// Lives Init's life: this process becomes the payload or ends.
@@ -112,6 +113,13 @@ impl Init<'_> {
         let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
         let wanted = &self.config.spec.process.user;
         let user = user::resolve(&wanted.username, &wanted.additional_groups, &passwd, &group).context("cannot find the user")?;
+        let unmapped = |lines: &[IdMapping], id: &u32| to_host(lines, *id).is_none();
+        let groups = if self.maps.has_ranges() { user.groups.as_slice() } else { &[user.gid] };
+        let missing = Some(user.uid).filter(|id| unmapped(&self.maps.uid, id));
+        if let Some(id) = missing.or_else(|| groups.iter().copied().find(|id| unmapped(&self.maps.gid, id))) {
+            return Err(anyhow!("id {id} of user \"{}\" does not exist in the container", wanted.username))
+                .hint(|| "rl info shows the ids there are; more come with a larger range in /etc/subuid and /etc/subgid");
+        }
         Ok(user)
     }
 
@@ -180,13 +188,12 @@ impl Init<'_> {
         umask(Mode::from_bits_truncate(process.user.umask.unwrap_or(0o022)));
         let bits = names_to_bits(&process.capabilities)?;
         caps::limit_bounding(bits).context("cannot limit capabilities")?;
-        if self.has_groups {
+        // With a single id groups can be neither set nor looked at as anything but nobody's.
+        if self.maps.has_ranges() {
             process::set_groups(&user.groups).context("cannot set the supplementary groups")?;
         }
         // Capabilities that a change of ids would drop are dropped anyway by execve, unless the payload is root.
-        process::set_ids(user.uid, user.gid)
-            .with_context(|| format!("cannot become {}:{}", user.uid, user.gid))
-            .hint(|| "only ids within your subordinate ranges exist in the container: rl info shows them")?;
+        process::set_ids(user.uid, user.gid).with_context(|| format!("cannot become {}:{}", user.uid, user.gid))?;
         if process.no_new_privileges {
             process::set_no_new_privs()?;
         }

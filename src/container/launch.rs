@@ -74,7 +74,8 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pendi
     if !image.missing_layers(&store, &map_id).is_empty() {
         // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.
         let userns = pending.finish()?;
-        for warning in image.unpack(&store, &userns)? {
+        let purpose = || format!("cannot unpack the image into {}", paths.store.display());
+        for warning in image.unpack(&store, &userns).with_context(purpose)? {
             eprintln!("rl: {warning}");
         }
         pending = Pending::Ready(userns);
@@ -109,6 +110,7 @@ fn checked_directory(dir: &Path) -> Result<PathBuf> {
     if !dir.is_dir() {
         bail!("cannot use {} as a root file system: not a directory", dir.display());
     }
+    fs::read_dir(&dir).with_context(|| format!("cannot use {} as a root file system", dir.display()))?;
     Ok(dir)
 }
 
@@ -176,7 +178,8 @@ fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> 
     let plan = plan_mounts(&config, paths, &nested, on_tmpfs)?;
     let (streams, ends) = match config.spec.process.terminal {
         true => (None, Ends::default()),
-        false => stdio::prepare(config.interactive, owns_streams(&config)).map(|(streams, ends)| (Some(streams), ends))?,
+        false => stdio::prepare(config.interactive, owns_streams(&config, owner), owner)
+            .map(|(streams, ends)| (Some(streams), ends))?,
     };
     let (conversation, monitors_end) = sock::pair().context("cannot create a socket pair")?;
     let store = record::open_directory(&paths.store)?;
@@ -250,7 +253,10 @@ fn discard(paths: &Paths, path: &Path, config: &Config, options: &Options) {
 }
 
 /// Container root owns what the caller owns; so does the caller's own number under keep-id.
-fn owns_streams(config: &Config) -> bool {
+fn owns_streams(config: &Config, root: (u32, u32)) -> bool {
+    if root.0 != nix::unistd::geteuid().as_raw() {
+        return false;
+    }
     let user = config.spec.process.user.username.split(':').next().unwrap_or("");
     match config.keep_id {
         None => matches!(user, "" | "0" | "root"),

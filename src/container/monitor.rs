@@ -175,7 +175,7 @@ impl Monitor {
                     streams: self.streams.take(),
                     monitor: inits_end,
                     window: self.window,
-                    has_groups: nested.has_ranges(),
+                    maps: &nested,
                 })
             }
             Fork::Parent(child) => child,

@@ -32,7 +32,7 @@ pub struct Options {
     #[arg(long, value_parser = parse::name)]
     pub name: Option<String>,
     /// Set an environment variable; without a value it is taken from here
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse::env)]
     pub env: Vec<String>,
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]

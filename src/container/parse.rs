@@ -299,6 +299,14 @@ pub fn umask(text: &str) -> Result<u32> {
     Ok(mask)
 }
 
+/// `-e NAME[=VALUE]`.
+pub fn env(text: &str) -> Result<String> {
+    if text.is_empty() || text.starts_with('=') {
+        bail!("a variable needs a name");
+    }
+    Ok(text.to_string())
+}
+
 /// The lines of an `--env-file`: `NAME=VALUE`, `NAME` (from the caller), blanks and `#` comments (Docker's format: no quotes).
 pub fn env_file(text: &str) -> Result<Vec<String>> {
     let mut entries = Vec::new();
@@ -310,6 +318,9 @@ pub fn env_file(text: &str) -> Result<Vec<String>> {
         let name = line.split('=').next().unwrap_or_default();
         if name.is_empty() || name.contains(char::is_whitespace) {
             bail!("line {}: \"{}\" is not a variable's name", number + 1, name.trim());
+        }
+        if line.contains('\0') {
+            bail!("line {}: a NUL byte", number + 1);
         }
         entries.push(line.to_string());
     }

@@ -15,7 +15,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -104,8 +104,17 @@ pub struct Draft {
     pub directory: File,
 }
 
-/// Makes the store's directories where one is missing. Container root may pass through to what is its own; nobody may list them.
+/// Makes the store's directories where one is missing. Nobody but the caller and container root may pass: what containers made
+/// set-user-id must not be in any other user's reach (CVE-2021-41091).
 pub fn make_store(paths: &Paths, owner: (u32, u32)) -> Result<()> {
+    make_dirs(&paths.store, 0o700)?;
+    let found = fs::metadata(&paths.store).with_context(|| format!("cannot read {}", paths.store.display()))?;
+    let (mode, group) = if owner.0 == found.uid() { (0o700, found.gid()) } else { (0o710, owner.1) };
+    if found.mode() & 0o777 != mode || found.gid() != group {
+        std::os::unix::fs::chown(&paths.store, None, Some(group))
+            .and_then(|()| fs::set_permissions(&paths.store, std::os::unix::fs::PermissionsExt::from_mode(mode)))
+            .with_context(|| format!("cannot close {} to other users", paths.store.display()))?;
+    }
     for dir in [paths.containers(), paths.names(), paths.volumes()].iter().filter(|dir| !dir.is_dir()) {
         make_dirs(dir, 0o711)?;
         give(dir, owner)?;

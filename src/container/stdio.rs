@@ -55,14 +55,24 @@ pub struct Ends {
     pub stderr: Option<OwnedFd>,
 }
 
-/// Decides and makes the pipes. `owner`: the payload's user owns what the caller owns.
-pub fn prepare(interactive: bool, owner: bool) -> Result<(Streams, Ends)> {
+/// Decides and makes the pipes. `owner`: the payload's user owns what the caller owns. `root`: container root's ids on the host; the
+/// payload's ends are given to it where the caller is host root, or Init could not give them on.
+pub fn prepare(interactive: bool, owner: bool, root: (u32, u32)) -> Result<(Streams, Ends)> {
+    let pipe = |reader: bool| -> Result<(OwnedFd, OwnedFd)> {
+        let (read, write) = pipe()?;
+        if root.0 != nix::unistd::geteuid().as_raw() {
+            let payloads = if reader { &read } else { &write };
+            nix::unistd::fchown(payloads, Some(root.0.into()), Some(root.1.into()))
+                .context("cannot give a pipe to container root")?;
+        }
+        Ok((read, write))
+    };
     let mut ends = Ends::default();
     let stdin = match interactive {
         false => Stream::Null,
         true if owner && may_hand_on(std::io::stdin().as_fd()) => direct(std::io::stdin().as_fd())?,
         true => {
-            let (read, write) = pipe()?;
+            let (read, write) = pipe(true)?;
             ends.stdin = Some(unblocked(write)?);
             Stream::Pipe(read)
         }
@@ -71,7 +81,7 @@ pub fn prepare(interactive: bool, owner: bool) -> Result<(Streams, Ends)> {
         if owner && may_hand_on(fd) {
             return Ok((direct(fd)?, None));
         }
-        let (read, write) = pipe()?;
+        let (read, write) = pipe(false)?;
         Ok((Stream::Pipe(write), Some(unblocked(read)?)))
     };
     let (stdout, stdout_end) = output(std::io::stdout().as_fd())?;

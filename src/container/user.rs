@@ -41,6 +41,8 @@ pub fn resolve(spec: &str, add: &[String], passwd: &[u8], group: &[u8]) -> Resul
     for extra in add {
         groups.push(find_group(extra, &group)?);
     }
+    // Among them, or a program that drops one group after another would end with it (CVE-2022-36109).
+    groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
     let home = if home.is_empty() { "/" } else { home };
@@ -119,12 +121,12 @@ mod tests {
 
     #[test]
     fn a_matrix_of_users_gives_exact_ids() {
-        assert_eq!(ids("", &[]), (0, 0, vec![10]));
-        assert_eq!(ids("ann", &[]), (1000, 100, vec![10, 29]));
-        assert_eq!(ids("1000", &[]), (1000, 100, vec![10, 29]));
-        assert_eq!(ids("1", &[]), (1, 0, vec![]));
-        assert_eq!(ids("ann:wheel", &[]), (1000, 10, vec![]));
-        assert_eq!(ids("7:8", &["audio", "44"]), (7, 8, vec![29, 44]));
+        assert_eq!(ids("", &[]), (0, 0, vec![0, 10]));
+        assert_eq!(ids("ann", &[]), (1000, 100, vec![10, 29, 100]));
+        assert_eq!(ids("1000", &[]), (1000, 100, vec![10, 29, 100]));
+        assert_eq!(ids("1", &[]), (1, 0, vec![0]));
+        assert_eq!(ids("ann:wheel", &[]), (1000, 10, vec![10]));
+        assert_eq!(ids("7:8", &["audio", "44"]), (7, 8, vec![8, 29, 44]));
         assert_eq!(resolve("ann", &[], PASSWD, GROUP).unwrap().home, "/home/ann");
         assert_eq!(resolve("12", &[], PASSWD, GROUP).unwrap().home, "/");
     }

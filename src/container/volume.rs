@@ -39,7 +39,7 @@ pub fn create(paths: &Paths, name: &str, labels: BTreeMap<String, String>, anony
     }
     let purpose = || format!("cannot create volume \"{name}\"");
     let data = directory.join("_data");
-    make_dirs(&paths.volumes(), 0o711).with_context(purpose)?;
+    record::make_store(paths, owner).with_context(purpose)?;
     make_dirs(&directory, 0o711).with_context(purpose)?;
     if !data.is_dir() {
         record::make_dir(&data, 0o755).with_context(purpose)?;

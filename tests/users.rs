@@ -1,0 +1,261 @@
+//! Who a container's processes are, inside and to the host: `-u`, USER, groups, `--userns`; and files of the image that lie about it.
+
+mod support;
+use serde_json::json;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use support::{Feature, Layout, Rl, Run, TarBuilder, image, images, in_shell, probe, require, run};
+
+fn me() -> (u32, u32) {
+    (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
+}
+
+fn owner(path: impl AsRef<Path>) -> (u32, u32) {
+    let meta = fs::symlink_metadata(path).expect("stat");
+    (meta.uid(), meta.gid())
+}
+
+/// An image on alpine with this layer and this USER.
+fn on_alpine(rl: &Rl, layer: TarBuilder, user: &str) -> String {
+    let _ = fs::remove_dir_all(rl.path("image"));
+    Layout::on(&images().join("alpine"), rl.path("image")).layer(&layer.finish()).config(json!({"User": user})).write()
+}
+
+/// A root directory with the guest as its only program.
+fn root_with_probe(rl: &Rl) -> PathBuf {
+    let dir = rl.path("root");
+    fs::create_dir_all(dir.join("etc")).unwrap();
+    fs::copy(probe(), dir.join("probe")).unwrap();
+    dir
+}
+
+#[track_caller]
+fn refused(run: Run, why: &str) {
+    let run = run.code(125).says(why);
+    let lines = run.stderr().lines().filter(|line| !line.starts_with("try: ")).count();
+    assert!(run.stderr().starts_with("rl: ") && lines == 1, "not one line: {run}");
+}
+
+#[test]
+fn root_inside_is_the_caller_outside() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let container = rl.start(["run", "--name", "a", &image("alpine"), "sh", "-c", "echo ready; exec sleep 1000"]);
+    container.expect("ready");
+    assert_eq!(owner(format!("/proc/{}/status", rl.inspect("a")["State"]["Pid"])), me());
+    rl.cmd(["rm", "-f", "a"]).ok();
+    container.finish().code(137);
+}
+
+#[test]
+fn keep_id_gives_the_callers_ids_inside_and_its_files_to_the_caller() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::new();
+    let (uid, gid) = me();
+    let bind = format!("{}:/home/me", rl.home().display());
+    let flags = ["--userns", "keep-id", "-v", &bind];
+    let script = "echo $(id -u):$(id -g); echo kept >/home/me/file; stat -c %u:%g /home/me/file";
+    assert_eq!(rl.sh(&flags, script).ok().stdout(), format!("{uid}:{gid}\n{uid}:{gid}"));
+    assert_eq!(owner(rl.home().join("file")), (uid, gid));
+}
+
+#[test]
+#[ignore = "layers are not yet copied for keep-id's own map: root's files in the image appear as the caller's"]
+fn keep_id_leaves_the_images_files_to_root() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::new();
+    let flags = ["--userns", "keep-id"];
+    assert_eq!(rl.sh(&flags, "stat -c %u:%g /bin/busybox").ok().stdout(), "0:0");
+    rl.sh(&flags, "touch /bin/new").code(1);
+}
+
+#[test]
+fn keep_id_takes_the_ids_asked_for() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::new();
+    let bind = format!("{}:/home/me", rl.home().display());
+    let script = "echo $(id -u):$(id -g); touch /home/me/file; stat -c %u:%g /home/me/file";
+    let run = rl.sh(&["--userns", "keep-id:uid=1500,gid=1600", "-v", &bind], script).ok();
+    assert_eq!(run.stdout(), "1500:1600\n1500:1600");
+    assert_eq!(owner(rl.home().join("file")), me());
+}
+
+#[test]
+fn root_beside_a_kept_id_is_somebody_else_to_the_host() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::new();
+    fs::set_permissions(rl.home(), PermissionsExt::from_mode(0o777)).unwrap();
+    let bind = format!("{}:/home/me", rl.home().display());
+    let run = rl.sh(&["--userns", "keep-id", "-u", "0", "-v", &bind], "id -u; id -g; touch /home/me/roots").ok();
+    assert_eq!(run.stdout(), "0\n0");
+    assert_ne!(owner(rl.home().join("roots")).0, me().0);
+    assert_eq!(rl.cmd(["unshare", "rm", &rl.home().join("roots").display().to_string()]).ok().stdout(), "");
+}
+
+#[test]
+fn a_matrix_of_users_gives_exact_ids_and_groups() {
+    require!(Feature::Image("alpine"), Feature::Probe, Feature::SubIds);
+    let rl = Rl::new();
+    let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:100::/:/bin/sh\nbob:x:1:1::/:/bin/sh\n";
+    let group = "root:x:0:\nusers:x:100:\nwheel:x:10:root,ann\naudio:x:29:ann\nannex:x:30:anna,xann\n";
+    let layer = TarBuilder::new().file("etc/passwd", passwd).file("etc/group", group).file("probe", fs::read(probe()).unwrap());
+    let image = on_alpine(&rl, layer, "");
+    for (flags, uid, gid, groups) in [
+        (&[][..], 0, 0, &[10][..]),
+        (&["-u", "ann"], 1000, 100, &[10, 29]),
+        (&["-u", "1000"], 1000, 100, &[10, 29]),
+        (&["-u", "ann:wheel"], 1000, 10, &[]),
+        (&["-u", "ann:0"], 1000, 0, &[]),
+        (&["-u", "bob"], 1, 1, &[]),
+        (&["-u", "1"], 1, 1, &[]),
+        (&["-u", "2"], 2, 0, &[]),
+        (&["-u", "2:3"], 2, 3, &[]),
+        (&["-u", ":29"], 0, 29, &[]),
+        (&["-u", "2", "--group-add", "audio", "--group-add", "44"], 2, 0, &[29, 44]),
+        (&["-u", "ann", "--init"], 1000, 100, &[10, 29]),
+        (&["-u", "ann", "--privileged"], 1000, 100, &[10, 29]),
+    ] {
+        let seen = rl.cmd([&["run", "--rm"], flags, &[image.as_str(), "/probe"]].concat()).ok().json();
+        // Docker and Podman may count the primary group among the supplementary ones: it gives nothing that is not had.
+        let seen_groups: Vec<u64> = seen["groups"].as_array().unwrap().iter().filter_map(|g| g.as_u64()).collect();
+        let extra: Vec<u64> = seen_groups.into_iter().filter(|g| *g != gid).collect();
+        assert_eq!(seen["uid"], json!([uid, uid, uid]), "{flags:?}");
+        assert_eq!(seen["gid"], json!([gid, gid, gid]), "{flags:?}");
+        assert_eq!(extra, groups, "{flags:?}");
+    }
+}
+
+/// Else a set-group-id program would rid its caller of a group to which files are closed (CVE-2022-2989, CVE-2022-36109).
+#[test]
+fn the_primary_group_is_among_the_supplementary_ones() {
+    require!(Feature::Image("alpine"), Feature::Probe, Feature::SubIds);
+    let rl = Rl::new();
+    for (user, gid) in [("1234:5678", 5678), ("nobody", 65534), ("1234", 0)] {
+        let groups = rl.look(&["-u", user])["groups"].clone();
+        assert!(groups.as_array().unwrap().contains(&gid.into()), "{user}: {groups}");
+    }
+}
+
+#[test]
+fn what_is_given_to_other_users_stays_theirs_in_a_volume() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::new();
+    let script = "cd /data; for u in 1 1000 65534; do echo $u >$u; chown $u:$u $u; chmod 600 $u; done; chmod 4711 1";
+    rl.sh(&["-v", "vol:/data"], script).ok();
+    let path = rl.cmd(["volume", "inspect", "vol"]).ok().json()[0]["Mountpoint"].as_str().expect("a path").to_string();
+    let list = format!("cd '{path}' && stat -c '%n %u:%g %a' 1 1000 65534 && cat 1000");
+    assert_eq!(
+        rl.cmd(["unshare", "sh", "-c", &list]).ok().stdout(),
+        "1 1:1 4711\n1000 1000:1000 600\n65534 65534:65534 600\n1000"
+    );
+    let uids: Vec<u32> = ["1", "1000", "65534"].map(|name| owner(Path::new(&path).join(name)).0).into();
+    let ours = |uid: &u32| support::missing(&Feature::SubIds).is_none() && *uid != me().0 && *uid > 65534;
+    assert!(uids.iter().all(ours), "subordinate ids on the host: {uids:?}");
+    // Only its owner and root may read it, in the next container too.
+    assert_eq!(rl.sh(&["-v", "vol:/data", "-u", "1000"], "cat /data/1000").ok().stdout(), "1000");
+    rl.sh(&["-v", "vol:/data", "-u", "1001"], "cat /data/1000").code(1);
+}
+
+#[test]
+fn a_user_that_is_no_id_is_never_taken_for_a_name() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let numbers = ["4294967296", "4294967295", "2147483648", "18446744073709551616", "99999999999999999999999999"];
+    let entry = |name: &&str| format!("{name}:x:0:0:root:/root:/bin/sh\n");
+    let passwd = format!("root:x:0:0::/root:/bin/sh\n{}", numbers.iter().map(entry).collect::<String>());
+    let group = format!("root:x:0:\n{}", numbers.iter().map(|n| format!("{n}:x:0:\n")).collect::<String>());
+    let layer = || TarBuilder::new().file("etc/passwd", &passwd).file("etc/group", &group);
+    for number in numbers {
+        let image = on_alpine(&rl, layer(), number);
+        refused(rl.cmd(["run", "--rm", &image, "id"]), number);
+        for user in [number.to_string(), format!("{number}:0"), format!("0:{number}")] {
+            refused(rl.cmd(["run", "--rm", "-u", &user, &image, "id"]), number);
+        }
+        refused(rl.cmd(["run", "--rm", "-u", "0", "--group-add", number, &image, "id"]), number);
+    }
+    assert!(rl.containers().is_empty());
+}
+
+#[test]
+fn a_user_that_has_no_id_here_is_refused_with_the_cure() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    for user in ["100000000", "0:100000000"] {
+        let run = rl.cmd(["run", "--rm", "-u", user, &image("alpine"), "id"]).code(125);
+        assert!(run.stderr().contains("100000000") && run.stderr().contains("\ntry: "), "{run}");
+        assert_eq!(run.stderr().lines().count(), 2, "{run}");
+    }
+}
+
+/// Names that only the host knows, through which a lookup would be seen.
+const OUTSIDE: &str = "outsider:x:0:0:root:/root:/bin/sh\n";
+
+#[test]
+fn a_user_file_that_leads_out_is_not_followed() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let out = rl.file("outside/passwd", OUTSIDE);
+    fs::copy(&out, rl.path("outside/group")).unwrap();
+    let dir = rl.path("outside").display().to_string();
+    for prefix in [dir.clone(), format!("../../../../../../../..{dir}")] {
+        let link = |name: &str| TarBuilder::new().symlink(&format!("etc/{name}"), &format!("{prefix}/{name}"));
+        refused(rl.cmd(["run", "--rm", &on_alpine(&rl, link("passwd"), "outsider"), "id"]), "outsider");
+        refused(rl.cmd(["run", "--rm", &on_alpine(&rl, link("group"), "0:outsider"), "id"]), "outsider");
+    }
+    let proc = TarBuilder::new().symlink("etc/passwd", &format!("/proc/self/root{dir}/passwd"));
+    refused(rl.cmd(["run", "--rm", &on_alpine(&rl, proc, "outsider"), "id"]), "/etc/passwd");
+    // Within the image a link is followed, as by any program there.
+    let inside = TarBuilder::new().file("usr/lib/users", "kim:x:7:8::/:/bin/sh\n").symlink("etc/passwd", "/usr/lib/users");
+    assert_eq!(rl.cmd(["run", "--rm", &on_alpine(&rl, inside, "kim"), "id", "-u"]).ok().stdout(), "7");
+}
+
+#[test]
+fn a_user_file_that_is_no_file_does_not_hang() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let kinds = [("a FIFO", b'6'), ("a directory", b'5')];
+    for (what, kind) in kinds {
+        for name in ["etc/passwd", "etc/group"] {
+            for user in ["somebody", "0:somebody"] {
+                let image = on_alpine(&rl, TarBuilder::new().entry(kind, name, 0o755, (0, 0), "", b""), user);
+                let run = rl.cmd(["run", "--rm", &image, "true"]).code(125);
+                assert_eq!(run.stderr().lines().filter(|l| l.starts_with("rl: ")).count(), 1, "{what} {name}: {run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_user_file_of_a_root_directory_is_no_way_out_either() {
+    require!(Feature::Probe);
+    let rl = Rl::new();
+    let out = rl.file("outside/passwd", OUTSIDE);
+    let dir = root_with_probe(&rl);
+    let root = format!("rootfs:{}", dir.display());
+    std::os::unix::fs::symlink(out, dir.join("etc/passwd")).unwrap();
+    refused(rl.cmd(["run", "--rm", "-u", "outsider", &root, "/probe"]), "outsider");
+    fs::remove_file(dir.join("etc/passwd")).unwrap();
+    nix::unistd::mkfifo(&dir.join("etc/passwd"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let run = rl.cmd(["run", "--rm", "-u", "outsider", &root, "/probe"]).code(125);
+    assert_eq!(run.stderr().lines().filter(|l| l.starts_with("rl: ")).count(), 1, "{run}");
+    // Whoever needs no name is not kept waiting.
+    rl.cmd(["run", "--rm", "-u", "0:0", &root, "/probe"]);
+}
+
+#[test]
+fn a_huge_user_file_is_refused_in_little_memory() {
+    require!(Feature::Probe, Feature::Tool("prlimit"));
+    let rl = Rl::new();
+    let dir = root_with_probe(&rl);
+    for name in ["group", "passwd"] {
+        let file = fs::File::create(dir.join("etc").join(name)).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let command = rl.command(["run", "--rm", "-u", "kim", &format!("rootfs:{}", dir.display()), "/probe"]);
+        refused(run(in_shell("sh", "exec prlimit --as=134217728 \"$@\"", &command)), &format!("/etc/{name}"));
+        fs::remove_file(dir.join("etc").join(name)).unwrap();
+        fs::write(dir.join("etc/passwd"), "kim:x:0:0::/:/bin/sh\n").unwrap();
+    }
+}
