@@ -101,7 +101,7 @@ fn a_root_directory_in_a_closed_one() {
     let rl = Rl::new();
     let closed = rl.path("closed");
     fs::create_dir_all(closed.join("root")).unwrap();
-    fs::set_permissions(&closed, PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, PermissionsExt::from_mode(0o0)).unwrap();
     let dir = closed.join("root").display().to_string();
     let run = rl.cmd(["run", "--rm", &format!("rootfs:{dir}"), "true"]);
     fs::set_permissions(&closed, PermissionsExt::from_mode(0o755)).unwrap();

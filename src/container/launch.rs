@@ -63,6 +63,7 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pendi
         bail!("the container id file {} exists already", cidfile.display());
     }
     check_sources(options)?;
+    record::make_store(paths, pending.plan().maps.root())?;
     let source = options.image.parse::<Source>()?;
     if let Source::Rootfs(dir) = &source {
         let config = configure(options, paths, caller, None, RootSource::Directory(checked_directory(dir)?))?;
@@ -74,8 +75,7 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pendi
     if !image.missing_layers(&store, &map_id).is_empty() {
         // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.
         let userns = pending.finish()?;
-        let purpose = || format!("cannot unpack the image into {}", paths.store.display());
-        for warning in image.unpack(&store, &userns).with_context(purpose)? {
+        for warning in image.unpack(&store, &userns)? {
             eprintln!("rl: {warning}");
         }
         pending = Pending::Ready(userns);
@@ -172,7 +172,6 @@ impl Started {
 /// Clones Monitor and gives it what it waits for, each as soon as it is there: U while newuidmap works takes longest, else the record.
 fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> Result<Started> {
     let owner = pending.plan().maps.root();
-    record::make_store(paths, owner)?;
     let on_tmpfs = needs_tmpfs(paths)?;
     let nested = monitor::nested(&config, &pending.plan().maps);
     let plan = plan_mounts(&config, paths, &nested, on_tmpfs)?;
