@@ -21,12 +21,18 @@ use crate::sys::process;
 use crate::userns::shared::Userns;
 use crate::userns::spawn;
 
-/// Makes a record disappear: its name is free and its directory no record any more. `store` is the store's directory. Returns the
-/// directory's new name, which says whether the container's anonymous volumes go too.
+/// Makes a record disappear: its name is free, its directory no record any more, and with `with_volumes` its anonymous volumes none.
+/// `store` is the store's directory. Returns the directory's new name, which says whether volumes are to be deleted too.
 pub fn retire(store: BorrowedFd, config: &Config, with_volumes: bool) -> Result<CString> {
     let name = format!("names/{}", config.name);
     if config.named && readlinkat(store, name.as_str()).is_ok_and(|id| id == config.id.as_str()) {
         let _ = unlinkat(store, name.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    if with_volumes {
+        for volume in config.volumes.iter().filter(|volume| volume.anonymous) {
+            let (from, to) = (format!("volumes/{}", volume.name), format!("volumes/{ALONE}{}", volume.name));
+            let _ = renameat(store, from.as_str(), store, to.as_str());
+        }
     }
     put_aside(store, &config.id, with_volumes)
 }
@@ -51,6 +57,7 @@ pub fn erase(store: BorrowedFd, retired: &CStr) -> Result<()> {
         && let Ok(config) = serde_json::from_slice::<Config>(&config)
     {
         for volume in config.volumes.iter().filter(|volume| volume.anonymous) {
+            delete(store, &CString::new(format!("volumes/{ALONE}{}", volume.name))?)?;
             delete(store, &CString::new(format!("volumes/{}", volume.name))?)?;
         }
     }
