@@ -305,7 +305,8 @@ fn the_hosts_own_system_can_be_spoilt_inside_and_is_unchanged() {
     let before = Tree::of(mine.path());
     // What belongs to the host's root is nobody's here; what is the caller's is container root's.
     let script = format!(
-        "cd {} && rm -r dir && mkdir dir && ls -A dir && echo new >dir/new && cat dir/new && ! rm -rf /usr/bin 2>/dev/null && ls /usr/bin/env",
+        "cd {} && rm -r dir && mkdir dir && ls -A dir && echo new >dir/new && cat dir/new
+        ! rm -rf /usr/bin 2>/dev/null && ls /usr/bin/env",
         mine.path().display()
     );
     assert_eq!(rl.cmd(["run", "--rm", "rootfs:/", "sh", "-c", &script]).ok().stdout(), "new\n/usr/bin/env");
@@ -317,7 +318,9 @@ fn a_container_sees_its_own_cgroup_as_the_root_and_cannot_change_it() {
     let rl = session!();
     let seen = rl.look(&[]);
     assert_eq!(seen["cgroup"], json!(["0::/"]));
-    let mounts = rl.sh(&[], "grep ' /sys/fs/cgroup ' /proc/self/mounts; mkdir /sys/fs/cgroup/x 2>&1 || ls -d /sys/fs/cgroup/*.slice 2>/dev/null || true");
+    let script =
+        "grep ' /sys/fs/cgroup ' /proc/self/mounts; mkdir /sys/fs/cgroup/x 2>&1; ls -d /sys/fs/cgroup/*.slice 2>/dev/null";
+    let mounts = rl.sh(&[], &format!("{script}; true")).ok();
     let lines: Vec<_> = mounts.stdout().lines().collect();
     assert!(lines.len() == 2 && lines[0].starts_with("cgroup2 ") && lines[1].contains("Read-only"), "{mounts}");
 }
