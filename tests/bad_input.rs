@@ -48,7 +48,8 @@ fn an_image_that_is_not_there() {
     let dir = rl.home().display().to_string();
     for (image, why, cure) in [
         ("alpine", "alpine", true),
-        ("ftp:/x", "unknown transport", true),
+        ("ftp://x", "bad image name", true),
+        ("Alpine", "lower case", true),
         ("oci:", "", false),
         ("oci:/no/such", "/no/such", false),
         (&format!("oci:{dir}"), "not an OCI image layout", false),

@@ -193,7 +193,7 @@ fn a_missing_layout_or_tag_says_what_is_there() {
     refused(&rl, &format!("oci:{dir}"), "not an OCI image layout").says(&format!("try: rootfs:{dir}"));
     refused(&rl, &image("alpine").replace(":latest", ":v9"), "no image \"v9\"").says("latest");
     refused(&rl, &format!("oci-archive:{dir}"), "not a file");
-    refused(&rl, "ftp:thing", "unknown transport").says("docker-archive:FILE");
+    refused(&rl, "ftp://thing", "bad image name").says("try: ");
     fs::write(rl.path("text"), "no archive").unwrap();
     refused(&rl, &format!("docker-archive:{}", rl.path("text").display()), "not a tar archive");
 }

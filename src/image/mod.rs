@@ -1,7 +1,7 @@
 //! Images: from a name to a configuration and unpacked layers.
 //!
 //! ```text
-//! source.rs    what the user wrote
+//! source.rs    what the user wrote                             reference.rs  names in registries
 //! layout.rs    index → manifest → configuration, verified          platform.rs  the one for this host
 //! archive.rs   archives → blobs in the store, once
 //! stream.rs    a blob, hashed and inflated                         tar/         its entries
@@ -14,6 +14,7 @@ mod layout;
 mod limits;
 mod path;
 mod platform;
+mod reference;
 mod source;
 mod store;
 mod stream;
@@ -22,10 +23,12 @@ mod unpack;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
+pub use self::reference::Reference;
 pub use self::source::Source;
 pub use self::store::Store;
+use crate::error::Advise;
 use crate::oci::digest::Digest;
 use crate::oci::image::{Descriptor, ImageConfig};
 
@@ -59,6 +62,9 @@ pub fn open(store: &Store, source: &Source) -> Result<Image> {
         }
         Source::OciArchive { file, tag } => archive::open(store, file, archive::Format::Oci, tag.as_deref()),
         Source::DockerArchive { file, reference } => archive::open(store, file, archive::Format::Docker, reference.as_deref()),
+        Source::Registry(_) => {
+            Err(anyhow!("there is no such image in the store")).hint(|| "oci:DIR[:TAG] or docker-archive:FILE")
+        }
         Source::Rootfs(dir) => bail!("{} is a directory, not an image", dir.display()),
     };
     image.with_context(|| format!("cannot open image \"{source}\""))

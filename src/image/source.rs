@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Error, Result, bail};
 
-use crate::error::Advise;
+use super::Reference;
 
 /// An image by transport (containers-transports(5)). The path ends at the first `:`, as with skopeo and podman.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Source {
     OciArchive { file: PathBuf, tag: Option<String> },
     /// `docker-archive:FILE[:REF]`: what `docker save` writes.
     DockerArchive { file: PathBuf, reference: Option<String> },
+    /// A name without a transport, or `docker://NAME`: from a registry, kept in the store.
+    Registry(Reference),
     /// `rootfs:DIR`: no image but a directory, which is never written.
     Rootfs(PathBuf),
 }
@@ -40,10 +42,8 @@ impl FromStr for Source {
                 let (file, reference) = path_and_name(rest, text)?;
                 Source::DockerArchive { file, reference }
             }
-            _ => {
-                return Err(anyhow!("cannot read image name {text:?}: unknown transport"))
-                    .hint(|| "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF] or rootfs:DIR");
-            }
+            Some(("docker", name)) if name.starts_with("//") => Source::Registry(name[2..].parse()?),
+            _ => Source::Registry(text.parse()?),
         };
         Ok(source)
     }
@@ -72,6 +72,7 @@ impl fmt::Display for Source {
             Source::OciArchive { file, tag } => ("oci-archive", file, tag.as_deref()),
             Source::DockerArchive { file, reference } => ("docker-archive", file, reference.as_deref()),
             Source::Rootfs(dir) => ("rootfs", dir, None),
+            Source::Registry(reference) => return f.write_str(&reference.familiar()),
         };
         write!(f, "{transport}:{}", path.display())?;
         name.map_or(Ok(()), |name| write!(f, ":{name}"))
@@ -93,15 +94,18 @@ mod tests {
         assert_eq!(read("docker-archive:x.tar:localhost:5000/a/b:1"), Source::DockerArchive { file: "x.tar".into(), reference });
         assert_eq!(read("rootfs:/"), Source::Rootfs("/".into()));
         assert_eq!(read("rootfs:a:b"), Source::Rootfs("a:b".into()));
+        for text in ["alpine", "docker://alpine", "docker.io/library/alpine:latest"] {
+            assert_eq!(read(text), Source::Registry("alpine".parse().unwrap()));
+            assert_eq!(read(text).to_string(), "alpine:latest");
+        }
+        assert_eq!(read("ftp:x").to_string(), "ftp:x");
     }
 
     #[test]
     fn what_names_nothing_is_refused() {
-        for text in ["", "alpine", "alpine:3.23", "ftp:x", "oci:", "oci::tag", "oci:dir:", "rootfs:", "OCI:x"] {
+        for text in ["", "oci:", "oci::tag", "oci:dir:", "rootfs:", "docker://", "docker:///x", "OCI:x", "ftp://x"] {
             assert!(text.parse::<Source>().is_err(), "{text:?}");
         }
-        let error = crate::error::Failure::from(&"ftp:x".parse::<Source>().unwrap_err());
-        assert!(error.message.contains("unknown transport") && error.hint.unwrap().contains("oci-archive:FILE"));
     }
 
     proptest! {
