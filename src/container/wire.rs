@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+pub use crate::sys::failpoint::milestone;
 use crate::sys::sock;
 
 /// Longest message: a failure with its hint.
@@ -106,17 +107,3 @@ fn receive_bytes(socket: impl AsFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let (length, fds) = sock::receive(socket.as_fd(), &mut buffer).context("cannot hear the other process")?;
     Ok((length > 0).then(|| (buffer[..length].to_vec(), fds)))
 }
-
-/// A point that a life has reached. In test builds the process dies here when `RL_FAILPOINT` names it.
-#[cfg(feature = "failpoints")]
-pub fn milestone(name: &str) {
-    if std::env::var("RL_FAILPOINT").as_deref() == Ok(name) {
-        let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
-        // PID 1 cannot kill itself from within its namespace.
-        crate::sys::process::exit_now(137);
-    }
-}
-
-/// A point that a life has reached.
-#[cfg(not(feature = "failpoints"))]
-pub fn milestone(_name: &str) {}

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod caps;
+pub mod failpoint;
 pub mod fs;
 pub mod mount;
 pub mod net;
