@@ -7,14 +7,17 @@
 //! stream.rs    a blob, hashed and inflated                         tar/         its entries
 //! unpack/      layers → directories, by a Worker                   path.rs      names in them
 //! store.rs     all of it on disk                                   limits.rs    how much is too much
+//! refs.rs      which name is which image                           index.rs     the same for other tools
 //! ```
 
 mod archive;
+mod index;
 mod layout;
 mod limits;
 mod path;
 mod platform;
 mod reference;
+mod refs;
 mod source;
 mod store;
 mod stream;
@@ -26,6 +29,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 
 pub use self::reference::Reference;
+#[allow(unused_imports)] // The registry client's and the verbs', which are on their way.
+pub use self::refs::{Named, Target};
 pub use self::source::Source;
 pub use self::store::Store;
 use crate::error::Advise;

@@ -3,15 +3,42 @@
 //! ```text
 //! oci-layout                          marks the layout
 //! blobs/<algorithm>/<hex>             whole and verified, or not there
+//! refs/…                              which name is which image (refs.rs)
+//! index.json                          the same for other readers of image layouts (index.rs)
 //! imports/<hex>.json                  which blobs came out of an archive, by the hash of its path (archive.rs)
 //! layers/<map-id>/<chain-id>/root/    a layer unpacked for that id map, whole or not there
 //! layers/<map-id>/<chain-id>.tmp/     ... on its way; whoever unpacks it holds its flock
+//! layers/<map-id>/<chain-id>-<n>.rm/  ... on its way out
 //! tmp/<pid>-<n>/                      blobs on their way; as above
+//! tmp/<pid>-<n>/lease@<digest>        a manifest that is being pulled: what it names is not removed
 //! ```
 //!
 //! Something temporary whose flock is free was left by a killed process and is removed by the next one that comes by. The
 //! directory of a layer lies in one of its own, since the layer's root may belong to another id and forbid us everything, a
 //! rename among it.
+//!
+//! # Order of writes
+//! A power cut at any point leaves the old or the new, never a name for something torn:
+//!
+//! ```text
+//! blob        written and hashed aside → fsync → rename → fsync(directory)
+//! layer       unpacked aside → syncfs → rename → fsync(directory)
+//! reference   after its manifest, configuration and layers: written aside → fsync → rename → fsync(directory); then index.json likewise
+//! removal     reference unlinked → fsync(directory) → index.json → blobs unlinked, layers renamed aside → their files deleted
+//! ```
+//!
+//! # Locks
+//! All are flocks, gone with their process. In this order, each only ever taken by somebody who holds none of the later ones:
+//!
+//! 1. **The store** (its directory). Shared ([`Store::hold`]) by whoever has chosen blobs or layers that are there until something names
+//!    them for good: `run` until its container's record does, an import until its note does, and for the moment in which a blob becomes
+//!    visible. Exclusive ([`Store::exclusive`]) by whoever changes references or removes anything; it waits for nothing but the disk.
+//! 2. **A scratch directory** or **a layer's claim**, for as long as a download or an unpacking takes: minutes, so nobody holds them while
+//!    waiting for the store exclusively but a pull that is about to write its reference; and who has the store exclusively looks at them
+//!    without waiting.
+//!
+//! A pull holds no lock of the store while it downloads. Its lease names the manifest before that is visible; whoever removes either comes
+//! before the manifest, and then the pull sees what is gone when it looks for what it lacks, or after it, and then leaves it all alone.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -27,6 +54,8 @@ use crate::oci::digest::Digest;
 use crate::sys::fs::sync_fs;
 
 const TEMPORARY: &str = "tmp";
+const REMOVED: &str = "rm";
+const LEASE: &str = "lease@";
 
 /// The store at one place. Nothing is created before it is needed.
 #[derive(Debug, Clone)]
@@ -49,8 +78,30 @@ impl Store {
         self.root.join("imports").join(format!("{}.json", key.hex()))
     }
 
+    /// Keeps everything in the store from being removed, until dropped. Short, or at most as long as unpacking what a `run` lacks.
+    pub fn hold(&self) -> Result<Hold> {
+        Ok(Hold { _lock: self.lock(FlockArg::LockShared)? })
+    }
+
+    #[allow(dead_code)] // As above.
+    /// The right to change references and to remove things. Waits until nobody else holds the store; whoever asks holds it neither way.
+    pub fn exclusive(&self) -> Result<Exclusive> {
+        let lock = self.lock(FlockArg::LockExclusive)?;
+        Ok(Exclusive { store: self.clone(), _lock: lock })
+    }
+
+    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+        self.make()?;
+        lock(&self.root, how)?.with_context(|| format!("{} has been removed meanwhile", self.root.display()))
+    }
+
+    /// The directory of all unpacked layers.
+    pub(super) fn all_layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
     fn layers(&self, map_id: &str) -> PathBuf {
-        self.root.join("layers").join(map_id)
+        self.all_layers().join(map_id)
     }
 
     fn layer(&self, map_id: &str, chain_id: &Digest) -> PathBuf {
@@ -79,7 +130,7 @@ impl Store {
     pub fn claim_layer(&self, map_id: &str, chain_id: &Digest, owner: (u32, u32)) -> Result<Option<Claim>> {
         self.make()?;
         let layers = self.layers(map_id);
-        make_directory(&self.root.join("layers"), top_mode())?;
+        make_directory(&self.all_layers(), top_mode())?;
         make_directory(&layers, 0o700)?;
         let target = self.layer(map_id, chain_id);
         let temporary = layers.join(format!("{}.{TEMPORARY}", chain_id.hex()));
@@ -99,13 +150,13 @@ impl Store {
         Ok(None)
     }
 
-    /// Layers of this map that a killed process left half-made.
+    /// Layers of this map that a killed process left half-made or half-removed.
     pub fn abandoned_layers(&self, map_id: &str) -> Result<Vec<Claim>> {
         let mut abandoned = Vec::new();
         let Some(entries) = present(fs::read_dir(self.layers(map_id)))? else { return Ok(abandoned) };
         for entry in entries {
             let temporary = entry?.path();
-            if temporary.extension().is_none_or(|extension| extension != TEMPORARY) {
+            if temporary.extension().is_none_or(|extension| extension != TEMPORARY && extension != REMOVED) {
                 continue;
             }
             if let Some(lock) = lock(&temporary, FlockArg::LockExclusiveNonblock)? {
@@ -142,8 +193,9 @@ impl Store {
         bail!("no name is free in {}", parent.display())
     }
 
-    /// Makes a verified file of a [`Scratch`] a blob: on disk before it is visible.
+    /// Makes a verified file of a [`Scratch`] a blob: on disk before it is visible. Takes the shared lock.
     pub fn adopt_blob(&self, file: &Path, digest: &Digest) -> Result<()> {
+        let _hold = self.hold()?;
         let directory = self.root.join("blobs").join(digest.algorithm().name());
         make_directory(&self.root.join("blobs"), 0o700)?;
         make_directory(&directory, 0o700)?;
@@ -151,7 +203,7 @@ impl Store {
         let adopt = || {
             File::open(file)?.sync_all()?;
             fs::rename(file, &blob)?;
-            File::open(&directory)?.sync_all()
+            sync_directory(&directory)
         };
         adopt().with_context(|| format!("cannot store {}", blob.display()))
     }
@@ -210,7 +262,7 @@ impl Claim {
         let commit = || {
             sync_fs(self.lock.as_fd())?;
             fs::rename(&self.temporary, &self.target)?;
-            self.target.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+            self.target.parent().map_or(Ok(()), sync_directory)
         };
         commit().with_context(|| format!("cannot store {}", self.target.display()))
     }
@@ -225,6 +277,58 @@ pub struct Scratch {
 impl Scratch {
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    #[allow(dead_code)] // As above.
+    /// From now until this is dropped nothing is removed that the manifest names, itself included, as far as its documents are in the
+    /// store. To be called before the manifest is adopted; only then may one look which of its blobs and layers are there already.
+    pub fn lease(&self, manifest: &Digest) -> Result<()> {
+        let file = self.path.join(format!("{LEASE}{manifest}"));
+        File::create(&file).map(drop).with_context(|| format!("cannot create {}", file.display()))
+    }
+}
+
+/// See [`Store::hold`].
+pub struct Hold {
+    _lock: Flock<File>,
+}
+
+/// See [`Store::exclusive`]. References are changed by refs.rs, blobs and layers removed by gc.rs.
+pub struct Exclusive {
+    store: Store,
+    _lock: Flock<File>,
+}
+
+#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
+impl Exclusive {
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The manifests that pulls under way have leased.
+    pub fn leases(&self) -> Result<Vec<Digest>> {
+        let mut leased = Vec::new();
+        let tmp = self.store.root.join("tmp");
+        let read = || format!("cannot read {}", tmp.display());
+        for entry in present(fs::read_dir(&tmp)).with_context(read)?.into_iter().flatten() {
+            let directory = entry.with_context(read)?.path();
+            if !directory.is_dir() || lock(&directory, FlockArg::LockExclusiveNonblock)?.is_some() {
+                continue;
+            }
+            for file in present(fs::read_dir(&directory)).with_context(read)?.into_iter().flatten() {
+                let name = file.with_context(read)?.file_name();
+                leased.extend(name.to_str().and_then(|name| name.strip_prefix(LEASE)).and_then(|digest| digest.parse().ok()));
+            }
+        }
+        Ok(leased)
+    }
+
+    /// Makes an unpacked layer disappear; [`Store::abandoned_layers`] finds what is left of it.
+    pub fn retire_layer(&self, map_id: &str, chain_id: &str) -> Result<()> {
+        let (directory, from) = (self.store.layers(map_id), self.store.layers(map_id).join(chain_id));
+        let mut aside = (0..).map(|n| directory.join(format!("{chain_id}-{n}.{REMOVED}"))).filter(|path| !path.exists());
+        let to = aside.next().context("no name is free")?;
+        present(fs::rename(&from, to)).map(drop).with_context(|| format!("cannot remove {}", from.display()))
     }
 }
 
@@ -252,7 +356,7 @@ fn open_to(directory: &Path, (uid, gid): (u32, u32)) -> Result<()> {
         .with_context(|| format!("cannot open {} to container root", directory.display()))
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<()> {
+pub(super) fn make_directory(path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -281,21 +385,30 @@ fn lock(path: &Path, how: FlockArg) -> Result<Option<Flock<File>>> {
 
 fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     // Named by process, for two may write the same one at once.
-    let temporary = path.with_extension(format!("{TEMPORARY}{}", std::process::id()));
+    replace_by(&path.with_extension(format!("{TEMPORARY}{}", std::process::id())), path, bytes)
+}
+
+/// Writes a file whole or not at all, by way of `temporary` on the same file system.
+pub(super) fn replace_by(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let replace = || {
-        let mut file = File::create(&temporary)?;
+        let mut file = File::create(temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+        fs::rename(temporary, path)?;
+        path.parent().map_or(Ok(()), sync_directory)
     };
     replace()
-        .inspect_err(|_: &io::Error| drop(fs::remove_file(&temporary)))
+        .inspect_err(|_: &io::Error| drop(fs::remove_file(temporary)))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Brings the names in a directory to disk.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// None for what does not exist.
-fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -15,6 +15,8 @@ pub const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// `mediaType` of an OCI manifest, as written here.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// `mediaType` of an OCI index, as written here.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// `mediaType` of an OCI image configuration, as written here.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// `mediaType` of a plain, a gzip and a zstd layer, as written here.
@@ -24,8 +26,7 @@ pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Annotation that names a manifest in an image layout (annotations.md).
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-const INDEX_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+const INDEX_TYPES: [&str; 2] = [INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"];
 const MANIFEST_TYPES: [&str; 2] = [MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"];
 const CONFIG_TYPES: [&str; 2] = [CONFIG, "application/vnd.docker.container.image.v1+json"];
 const LAYER_TYPES: [&str; 11] = [
