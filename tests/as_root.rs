@@ -170,6 +170,8 @@ fn root_that_can_map_no_other_id_is_told_so() {
 fn a_user_without_a_range_has_one_id_and_is_told_the_cure() {
     require!(Feature::Root(true), Feature::Image("alpine"));
     let rl = open();
+    // Also of the first run, which unpacks what belongs to many.
+    one_warning_with_its_cure(&as_stranger(&rl, &rl.alpine(&[], &["true"])).ok());
     let script = "echo $(id -u):$(id -g); touch /file && chown 1000 /file; echo $?; cat /proc/self/uid_map";
     let run = as_stranger(&rl, &rl.alpine(&[], &["sh", "-c", script])).ok().says("chown: /file: ");
     let lines: Vec<_> = run.stdout().lines().collect();
@@ -179,7 +181,6 @@ fn a_user_without_a_range_has_one_id_and_is_told_the_cure() {
     one_warning_with_its_cure(&run);
 }
 
-/// Once the image is unpacked, which has a word of its own to say.
 #[track_caller]
 fn one_warning_with_its_cure(run: &Run) {
     let lines: Vec<_> = run.stderr().lines().collect();
@@ -206,9 +207,7 @@ fn the_callers_supplementary_groups_do_not_enter() {
     require!(Feature::Root(true), Feature::Image("alpine"));
     let user = nix::unistd::User::from_name("rltest").unwrap().expect("the tests' user");
     let rl = open();
-    for dir in ["", "home", "tmp"] {
-        chown(rl.path(dir), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
-    }
+    give_to(&rl, &user);
     let secret = rl.file("secret", "secret");
     chown(&secret, Some(0), Some(44)).unwrap();
     fs::set_permissions(&secret, PermissionsExt::from_mode(0o640)).unwrap();
@@ -219,5 +218,41 @@ fn the_callers_supplementary_groups_do_not_enter() {
         let run = run(in_shell("sh", &script, &inside)).code(1);
         let groups: Vec<_> = run.stdout().split_whitespace().skip(1).collect();
         assert!(!groups.contains(&"65534") && !groups.contains(&"44") && !run.stdout().contains("secret"), "{run}");
+    }
+}
+
+fn give_to(rl: &Rl, user: &nix::unistd::User) {
+    for dir in ["", "home", "tmp"] {
+        chown(rl.path(dir), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    }
+}
+
+/// The caller's own directories of a group that has no number inside: nobody in there but the caller may pass.
+#[test]
+fn keep_id_reaches_what_only_the_caller_may() {
+    require!(Feature::Root(true), Feature::Image("alpine"));
+    let user = nix::unistd::User::from_name("rltest").unwrap().expect("the tests' user");
+    let rl = open();
+    give_to(&rl, &user);
+    let file = rl.file("closed/in/file", "mine");
+    for path in [rl.path("closed"), rl.path("closed/in"), file] {
+        chown(&path, Some(user.uid.as_raw()), Some(54321)).unwrap();
+        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    let script = format!("exec setpriv --reuid {} --regid {} --clear-groups --inh-caps=-all \"$@\"", user.uid, user.gid);
+    let bind = format!("{}:/mnt", rl.path("closed/in").display());
+    for flags in [&["-v", &bind, "--userns", "keep-id"][..], &["-v", &bind, "--userns", "keep-id", "--privileged"]] {
+        let inside = rl.alpine(flags, &["cat", "/mnt/file"]);
+        assert_eq!(run(in_shell("sh", &script, &inside)).ok().stdout(), "mine", "{flags:?}");
+    }
+}
+
+#[test]
+fn roots_kept_ids_leave_the_images_files_to_root() {
+    require!(Feature::Root(true), Feature::Image("alpine"));
+    let rl = open();
+    for flags in [&["--userns", "keep-id:uid=1500,gid=1600"][..], &["--userns", "keep-id:uid=1500,gid=1600", "--privileged"]] {
+        let run = rl.sh(flags, "echo $(id -u):$(id -g); stat -c %u:%g / /bin/busybox /etc/hosts | sort -u").ok();
+        assert_eq!(run.stdout(), "1500:1600\n0:0", "{flags:?}");
     }
 }

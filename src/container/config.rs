@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::options::{Options, Share};
-use super::parse::{MountSource, MountSpec, UsernsMode};
+use super::parse::{MountSource, MountSpec};
 use crate::network::NetworkMode;
 use crate::oci::image::ContainerConfig;
 use crate::oci::runtime::{self, Device, Linux, Mount, Process, Rlimit, Root, Spec};
@@ -89,10 +89,7 @@ pub struct Given<'a> {
 pub fn build(options: &Options, given: Given) -> Result<Config> {
     let hostname = hostname(options, &given);
     let (mounts, volumes) = mounts(options, &given)?;
-    let keep_id = match options.userns {
-        UsernsMode::HostUser => None,
-        UsernsMode::KeepId { uid, gid } => Some((uid.unwrap_or(given.caller.0), gid.unwrap_or(given.caller.1))),
-    };
+    let keep_id = options.userns.kept(given.caller);
     let spec = Spec {
         oci_version: runtime::VERSION.into(),
         process: process(options, &given, &hostname, keep_id)?,

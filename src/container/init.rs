@@ -69,13 +69,14 @@ impl Init<'_> {
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
+        let caller = self.become_root()?;
         // Not before: Monitor could not have written the maps of an undumpable process.
         process::set_dumpable(false)?;
         network::setup(self.config.network).context("cannot bring up the network")?;
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
-        let mut builder = Builder::new(self.directory)?;
+        let mut builder = Builder::new(self.directory, caller)?;
         builder.apply(&self.plan.steps)?;
         let rootfs = builder.finish()?;
         milestone("init-mounted");
@@ -93,6 +94,16 @@ impl Init<'_> {
             self.stay_as_reaper()?;
         }
         self.become_payload(&user, streams, cwd)
+    }
+
+    /// What is made from here on is container root's. Returns the caller's own ids in the container, where these are others.
+    fn become_root(&self) -> Result<Option<(u32, u32)>> {
+        let caller = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        if caller == (0, 0) || !self.maps.has_ranges() {
+            return Ok(None);
+        }
+        process::set_ids(0, 0).context("cannot become root of the container")?;
+        Ok(Some(caller))
     }
 
     /// With Monitor's end of its conversation with Client, say, Monitor's death would go unnoticed.

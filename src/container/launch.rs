@@ -71,11 +71,12 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pendi
     }
     let store = Store::new(&paths.store);
     let image = image::open(&store, &source)?;
-    let map_id = pending.plan().maps.id();
+    let kept = options.userns.kept((caller.uid, caller.gid));
+    let map_id = pending.plan().maps.of_layers(kept).id();
     if !image.missing_layers(&store, &map_id).is_empty() {
         // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.
         let userns = pending.finish()?;
-        for warning in image.unpack(&store, &userns)? {
+        for warning in image.unpack(&store, &userns.for_layers(kept)?)? {
             eprintln!("rl: {warning}");
         }
         pending = Pending::Ready(userns);
@@ -196,7 +197,8 @@ fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> 
     };
     drop((monitors_end, streams));
     milestone("client-cloned");
-    let overlay = matches!(config.root, RootSource::Layers(_)) && !on_tmpfs;
+    // Under keep-id they belong to an id that only Init has.
+    let overlay = matches!(config.root, RootSource::Layers(_)) && !on_tmpfs && config.keep_id.is_none();
     let record = || make_record(options, paths, &config, owner, overlay);
     let early = if matches!(pending, Pending::Making { .. }) { Some(record()?) } else { None };
     let userns = match pending.finish() {

@@ -26,9 +26,10 @@ use crate::rootfs::plan::Plan;
 use crate::sys::mount::{self, FsContext};
 use crate::sys::process::{self, Child, Exit, Fork, ns};
 use crate::sys::sock;
-use crate::userns::idmap::IdMaps;
+use crate::userns::idmap::{IdMaps, to_host};
 use crate::userns::mapper::write_maps;
 use crate::userns::shared::{Prospect, Userns};
+use crate::userns::spawn;
 
 /// How long a payload runs before Monitor settles down beside it: lets go of the host's mounts.
 const SETTLE_MS: u8 = 100;
@@ -99,7 +100,7 @@ impl Monitor {
         milestone("monitor-entered");
         let staged = match self.plan.staged.is_empty() {
             true => None,
-            false => Some(self.stage()?),
+            false => Some(self.stage(&maps)?),
         };
         let (init, conversation) = self.clone_init(&maps)?;
         if staged.is_some() {
@@ -147,12 +148,20 @@ impl Monitor {
     }
 
     /// Mounts what the payload must not be able to change, in a namespace of ours that Init will inherit; returns the record.
-    fn stage(&self) -> Result<OwnedFd> {
+    fn stage(&self, maps: &IdMaps) -> Result<OwnedFd> {
         let directory = self.expect("the record")?;
         let staged = process::unshare(ns::MOUNT).context("cannot create a mount namespace").and_then(|()| {
             nix::sys::stat::umask(nix::sys::stat::Mode::empty());
             // The mounts stay, attached; only their descriptors go.
-            Builder::new(&self.path)?.apply(&self.plan.staged)
+            let build = |caller| Builder::new(&self.path, caller)?.apply(&self.plan.staged);
+            let nested = nested(&self.config, maps);
+            match (to_host(&nested.uid, 0), to_host(&nested.gid, 0)) {
+                (Some(uid), Some(gid)) if (uid, gid) != (0, 0) => spawn::child(&self.config.name, || {
+                    process::set_fs_ids(uid, gid).context("cannot make files for root of the container")?;
+                    build(Some((0, 0)))
+                }),
+                _ => build(None),
+            }
         });
         match staged {
             Ok(()) => Ok(directory),

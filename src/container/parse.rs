@@ -59,6 +59,16 @@ pub enum UsernsMode {
     KeepId { uid: Option<u32>, gid: Option<u32> },
 }
 
+impl UsernsMode {
+    /// The ids under which `caller` is to appear inside, where that is not root.
+    pub fn kept(self, caller: (u32, u32)) -> Option<(u32, u32)> {
+        match self {
+            UsernsMode::HostUser => None,
+            UsernsMode::KeepId { uid, gid } => Some((uid.unwrap_or(caller.0), gid.unwrap_or(caller.1))),
+        }
+    }
+}
+
 impl FromStr for UsernsMode {
     type Err = anyhow::Error;
 

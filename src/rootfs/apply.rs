@@ -17,6 +17,7 @@ use crate::error::Advise;
 use crate::host::facts;
 use crate::sys::fs::{CWD, fs_magic, open_beneath, open_in_root, proc_path};
 use crate::sys::mount::{self, FsContext, attr};
+use crate::sys::process;
 
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 const SYSFS_MAGIC: i64 = 0x6265_6572;
@@ -30,6 +31,8 @@ pub struct Rootfs {
 
 /// A root being built: mounts that later steps need by descriptor.
 pub struct Builder {
+    /// Who the caller is here, where that is not who builds: the second to try what the host lets one open.
+    caller: Option<(u32, u32)>,
     /// The container's directory on the host, where the root is attached.
     directory: OwnedFd,
     /// What holds the overlays' upper and work directories: that directory, or a tmpfs.
@@ -43,12 +46,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Begins; `directory` is the container's own on the host.
-    pub fn new(directory: &Path) -> Result<Builder> {
-        let directory = nix::fcntl::open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .with_context(|| format!("cannot enter {}", directory.display()))?;
+    /// Begins; `directory` is the container's own on the host. `caller` has the caller's ids in this namespace, where they are not ours.
+    pub fn new(directory: &Path, caller: Option<(u32, u32)>) -> Result<Builder> {
+        let directory = open_path(directory, caller)?;
         let state = directory.try_clone()?;
-        Ok(Builder { directory, state, root: None, proc: None, sys: None, dev: None, empty: None })
+        Ok(Builder { caller, directory, state, root: None, proc: None, sys: None, dev: None, empty: None })
     }
 
     /// Executes steps, in order.
@@ -122,19 +124,20 @@ impl Builder {
     fn overlay(&mut self, at: &Path, lowers: &[PathBuf], name: &str, mode: u32, volatile: bool) -> Result<()> {
         let upper = self.state_directory("upper", name, mode)?;
         let work = self.state_directory("work", name, 0o700)?;
-        let lowers = lowers.iter().map(|lower| open_path(lower)).collect::<Result<Vec<_>>>()?;
+        let lowers = lowers.iter().map(|lower| open_path(lower, self.caller)).collect::<Result<Vec<_>>>()?;
         let is_root = at == Path::new("/");
         if facts::kernel() < (6, 5) {
             let target = if is_root { self.directory.try_clone()? } else { inroot::directory(self.root()?, at)? };
-            overlay_by_string(&lowers, upper.as_fd(), work.as_fd(), volatile, target.as_fd())?;
+            as_caller(self.caller, || overlay_by_string(&lowers, upper.as_fd(), work.as_fd(), volatile, target.as_fd()))??;
             if is_root {
                 // The mount lies over the directory: only a fresh walk arrives on top of it.
-                let root = open_path(Path::new(&std::fs::read_link(proc_path(self.directory.as_fd()).to_str()?)?))?;
+                let root = open_path(Path::new(&std::fs::read_link(proc_path(self.directory.as_fd()).to_str()?)?), self.caller)?;
                 self.root = Some(root);
             }
             return Ok(());
         }
-        let overlay = overlay(&lowers, upper.as_fd(), work.as_fd(), volatile)?;
+        // By the mounter's ids overlayfs reaches what lies below, ever after: a directory of the caller's may be closed to all others.
+        let overlay = as_caller(self.caller, || overlay(&lowers, upper.as_fd(), work.as_fd(), volatile))??;
         if is_root { self.attach_root(overlay) } else { self.attach_in_root(overlay, at) }
     }
 
@@ -263,7 +266,7 @@ impl Builder {
     }
 
     fn bind(&self, at: &Path, source: &Path, recursive: bool, attrs: u64, propagation: u64, fill: bool) -> Result<()> {
-        let source = open_path(source)?;
+        let source = open_path(source, self.caller)?;
         let is_directory = inroot::file_type(source.as_fd())? == SFlag::S_IFDIR;
         let root = self.root()?;
         let target = if is_directory { inroot::directory(root, at)? } else { inroot::file(root, at)? };
@@ -335,10 +338,23 @@ impl Builder {
     }
 }
 
-/// O_PATH on a path of the host, as the caller named it.
-fn open_path(path: &Path) -> Result<OwnedFd> {
-    nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-        .with_context(|| format!("cannot open {}", path.display()))
+/// O_PATH on a path of the host, as the caller named it. Where root of this namespace may not pass, its `caller` may.
+fn open_path(path: &Path, caller: Option<(u32, u32)>) -> Result<OwnedFd> {
+    let open = || nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+    let opened = match open() {
+        Err(nix::errno::Errno::EACCES) if caller.is_some() => as_caller(caller, open)?,
+        opened => opened,
+    };
+    opened.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Works with the `caller`'s ids on files, and all the capabilities there are.
+fn as_caller<T>(caller: Option<(u32, u32)>, work: impl FnOnce() -> T) -> Result<T> {
+    let Some((uid, gid)) = caller else { return Ok(work()) };
+    let (own_uid, own_gid) = process::set_fs_ids(uid, gid).context("cannot open files as the caller")?;
+    let done = work();
+    process::set_fs_ids(own_uid, own_gid).context("cannot open files as container root again")?;
+    Ok(done)
 }
 
 fn existing(tree: BorrowedFd, path: &str) -> io::Result<Option<OwnedFd>> {

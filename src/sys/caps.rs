@@ -47,11 +47,27 @@ pub fn set(set: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Effective := permitted: what a change of ids has put out of force is in force again.
+pub fn raise() -> io::Result<()> {
+    let (header, mut data) = get()?;
+    for word in &mut data {
+        word.effective = word.permitted;
+    }
+    // SAFETY: version 3 takes two data elements.
+    cvt(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })?;
+    Ok(())
+}
+
 /// The effective set of this thread.
 pub fn effective() -> io::Result<u64> {
+    let (_, data) = get()?;
+    Ok(u64::from(data[0].effective) | u64::from(data[1].effective) << 32)
+}
+
+fn get() -> io::Result<(Header, [Data; 2])> {
     let mut header = Header { version: VERSION_3, pid: 0 };
     let mut data = [Data::default(); 2];
     // SAFETY: version 3 fills two data elements.
     cvt(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
-    Ok(u64::from(data[0].effective) | u64::from(data[1].effective) << 32)
+    Ok((header, data))
 }

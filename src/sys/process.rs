@@ -200,6 +200,20 @@ pub fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// The ids by which files are opened and made, and nothing else (setfsgid(2), setfsuid(2)); the capabilities stay. Returns those before.
+pub fn set_fs_ids(uid: u32, gid: u32) -> io::Result<(u32, u32)> {
+    // SAFETY: no pointers. -1 is no id: it changes nothing and asks. These calls return what was, and cannot say that they were refused.
+    let (before, now) = unsafe {
+        let before = (libc::syscall(libc::SYS_setfsuid, uid), libc::syscall(libc::SYS_setfsgid, gid));
+        (before, (libc::syscall(libc::SYS_setfsuid, -1), libc::syscall(libc::SYS_setfsgid, -1)))
+    };
+    if now != (uid.into(), gid.into()) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    super::caps::raise()?;
+    Ok((before.0 as u32, before.1 as u32))
+}
+
 /// The supplementary groups, exactly (setgroups(2)).
 pub fn set_groups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `groups`.

@@ -60,6 +60,24 @@ impl IdMaps {
         IdMaps { uid: keep(&self.uid, uid), gid: keep(&self.gid, gid) }
     }
 
+    /// The map whose ids the files of a container's layers carry, as the host sees it: under keep-id, where there are ids to move,
+    /// its own, so that what the image gives to root is root's; else this one.
+    pub fn of_layers(&self, kept: Option<(u32, u32)>) -> IdMaps {
+        match kept.filter(|_| self.has_ranges()) {
+            Some((uid, gid)) => self.seen_through(&self.keep_id_within(uid, gid)),
+            None => self.clone(),
+        }
+    }
+
+    /// `nested`, a map within this one, from ids in there to ids of the host.
+    pub fn seen_through(&self, nested: &IdMaps) -> IdMaps {
+        let through = |outer: &[IdMapping], inner: &[IdMapping]| {
+            // A line never crosses two extents of its parent's.
+            inner.iter().filter_map(|l| to_host(outer, l.host_id).map(|host_id| IdMapping { host_id, ..*l })).collect()
+        };
+        IdMaps { uid: through(&self.uid, &nested.uid), gid: through(&self.gid, &nested.gid) }
+    }
+
     /// A short name for the map, for directories of files that belong to it: stable, and different for different maps.
     pub fn id(&self) -> String {
         use sha2::{Digest, Sha256};
@@ -154,6 +172,17 @@ mod tests {
         let kept = laptop().keep_id_within(1000, 1000);
         assert_eq!(text(&kept.uid), "0 1 1000\n1000 0 1\n1001 1001 64536\n");
         assert_eq!(text(&IdMaps::single(1000, 1000).keep_id_within(1000, 5).gid), "5 0 1\n");
+    }
+
+    #[test]
+    fn the_layers_of_keep_id_have_a_map_of_their_own_where_there_are_ids_to_move() {
+        let kept = laptop().of_layers(Some((1000, 1000)));
+        assert_eq!(text(&kept.uid), "0 100000 1000\n1000 1000 1\n1001 101000 64536\n");
+        assert_ne!(kept.id(), laptop().id());
+        assert_eq!(laptop().of_layers(Some((0, 0))), laptop());
+        assert_eq!(laptop().of_layers(None), laptop());
+        let single = IdMaps::single(1000, 1000);
+        assert_eq!(single.of_layers(Some((1000, 1000))), single);
     }
 
     #[test]

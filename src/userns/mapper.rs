@@ -1,12 +1,12 @@
 //! Mapper: a child that does nothing but exist in a new user namespace until its id maps are written.
 //!
-//! Started by Client (or whoever needs U first). Namespaces: user, a new one, and otherwise the host's. Owns one end of a socket pair, and
-//! waits on it for its end. newuidmap and newgidmap, which take most of the time, work on it side by side.
+//! Started by Client (or whoever needs U first), or by a Worker for a namespace nested in U. Namespaces: user, a new one, and otherwise
+//! its maker's. Owns one end of a socket pair, and waits on it for its end. newuidmap and newgidmap, which take most of the time, work on it side by side.
 
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -70,17 +70,7 @@ impl Helper {
 impl Making {
     /// Begins; `lock` keeps others from making a second U.
     pub fn start(plan: &Plan, lock: File) -> Result<Making> {
-        let (stay, gone) = sock::pair().context("cannot create a socket pair")?;
-        let fork = process::fork(ns::USER).context("cannot create a user namespace").or_else(refused)?;
-        let mapper = match fork {
-            Fork::Child => {
-                drop((lock, stay));
-                process::set_title(&Role::Mapper.title("U"), &Role::Mapper.comm());
-                let _ = sock::receive(gone.as_fd(), &mut [0]);
-                process::exit_now(0)
-            }
-            Fork::Parent(child) => child,
-        };
+        let (mapper, stay) = mapper("U")?;
         let mut making = Making { lock, mapper, _stay: stay, helpers: Vec::new() };
         match &plan.writer {
             Writer::Helpers { newuidmap, newgidmap } => {
@@ -108,6 +98,30 @@ impl Making {
         let _ = self.mapper.signal(libc::SIGKILL);
         Ok((namespace, Made { lock: self.lock, mapper: Some(self.mapper) }))
     }
+}
+
+/// A Mapper in a new user namespace, and what keeps it there.
+fn mapper(object: &str) -> Result<(Child, OwnedFd)> {
+    let (stay, gone) = sock::pair().context("cannot create a socket pair")?;
+    match process::fork(ns::USER).context("cannot create a user namespace").or_else(refused)? {
+        Fork::Child => {
+            let _ = process::close_all_but(&[gone.as_raw_fd()]);
+            process::set_title(&Role::Mapper.title(object), &Role::Mapper.comm());
+            let _ = sock::receive(gone.as_fd(), &mut [0]);
+            process::exit_now(0)
+        }
+        Fork::Parent(child) => Ok((child, stay)),
+    }
+}
+
+/// A new user namespace nested in this process's own, in which it must be privileged.
+pub fn nested(maps: &IdMaps) -> Result<OwnedFd> {
+    let (mapper, stay) = mapper("nested")?;
+    let namespace = write_maps(mapper.pid, maps)
+        .and_then(|()| member_namespace(mapper.pid, mapper.pidfd.as_fd()).context("cannot open the user namespace"));
+    drop(stay);
+    mapper.wait().context("cannot wait for the mapper")?;
+    namespace
 }
 
 /// What is left of the making: the lock, and the Mapper, which has been told to leave.

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::mapper::{Made, Making, member_namespace};
+use super::idmap::IdMaps;
+use super::mapper::{self, Made, Making, member_namespace};
 use super::plan::Plan;
 use crate::host::facts::Caller;
 use crate::host::paths::make_private_dir;
@@ -32,6 +33,8 @@ pub struct Userns {
     /// Held by whoever makes U until its first member is registered; a second maker would make a second U. Never unlocked by being
     /// closed: the member to be has a copy.
     making: Option<Made>,
+    /// The map of a namespace nested in U, for Workers whose files are to belong to its ids; see [`Userns::for_layers`].
+    nested: Option<IdMaps>,
 }
 
 /// This process's line in the registry, by descriptor: it may leave the host's mounts before it leaves U.
@@ -74,7 +77,7 @@ pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
     // Where others may write, somebody could have put a registry of theirs.
     make_private_dir(runtime, caller.uid)?;
     if let Some(namespace) = live_member(&registry) {
-        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None }));
+        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None }));
     }
     if !registry.is_dir() {
         make_private_dir(&runtime.join("userns"), caller.uid)?;
@@ -82,7 +85,7 @@ pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
     }
     let lock = lock(&registry)?;
     if let Some(namespace) = live_member(&registry) {
-        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None }));
+        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None }));
     }
     let making = Making::start(&plan, lock)?;
     Ok(Pending::Making { plan, registry, making })
@@ -152,7 +155,7 @@ impl Pending {
             Pending::Ready(userns) => Ok(userns),
             Pending::Making { plan, registry, making } => {
                 let (namespace, made) = making.finish()?;
-                Ok(Userns { namespace, plan, registry, making: Some(made) })
+                Ok(Userns { namespace, plan, registry, making: Some(made), nested: None })
             }
         }
     }
@@ -164,9 +167,21 @@ impl Userns {
         begin(caller, runtime)?.finish()
     }
 
-    /// The short name of U's map, for what is stored under it.
+    /// U for those who unpack layers: as it is, or, for a container that keeps the caller's ids `kept`, with a namespace nested in it whose
+    /// root is the image's root.
+    pub fn for_layers(&self, kept: Option<(u32, u32)>) -> Result<Userns> {
+        let namespace = self.namespace.try_clone().context("cannot keep the user namespace")?;
+        let maps = &self.plan.maps;
+        let nested = kept.filter(|_| maps.has_ranges()).map(|(uid, gid)| maps.keep_id_within(uid, gid));
+        Ok(Userns { namespace, plan: self.plan.clone(), registry: self.registry.clone(), making: None, nested })
+    }
+
+    /// The short name of the map, for what is stored under it.
     pub fn map_id(&self) -> String {
-        self.plan.maps.id()
+        match &self.nested {
+            Some(nested) => self.plan.maps.seen_through(nested).id(),
+            None => self.plan.maps.id(),
+        }
     }
 
     /// The host's uid and gid of root in U: the caller's own, unless the caller is root.
@@ -194,7 +209,7 @@ impl Userns {
     /// U as a process has it that was forked while U was [`Pending`] and was handed the descriptor afterwards.
     pub fn handed(namespace: OwnedFd, prospect: Prospect) -> Userns {
         let Prospect { plan, registry, making } = prospect;
-        Userns { namespace, plan, registry, making }
+        Userns { namespace, plan, registry, making, nested: None }
     }
 
     /// The descriptor, to be handed on.
@@ -214,8 +229,15 @@ impl Userns {
             // A change of ids makes a process undumpable, and an undumpable member could not be joined through.
             process::set_dumpable(true).context("cannot stay joinable")?;
         }
-        Ok(())
+        self.nested.as_ref().map_or(Ok(()), enter_nested)
     }
+}
+
+/// From root of U to root of a namespace nested in it.
+fn enter_nested(maps: &IdMaps) -> Result<()> {
+    let namespace = mapper::nested(maps)?;
+    process::setns(namespace.as_fd(), ns::USER).context("cannot enter the nested user namespace")?;
+    process::set_ids(0, 0).context("cannot become root of the nested user namespace")
 }
 
 #[cfg(test)]

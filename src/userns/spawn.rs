@@ -1,6 +1,6 @@
 //! Worker: a short-lived child with the ids of U, for what the caller's own ids cannot do: unpack layers, remove what subuids own.
 //!
-//! Started by Client. Namespaces: user U, a mount namespace and an empty network namespace of its own; the rest is the host's. Owns the
+//! Started by Client. Namespaces: user U or one nested in it, a mount namespace and an empty network namespace of its own; the rest is the host's. Owns the
 //! write end of one pipe, on which its result goes back as JSON. Ends when the work does.
 
 use std::ffi::CString;
@@ -19,13 +19,18 @@ use crate::sys::process::{self, Exit, Fork, ns};
 
 /// Runs `work` as root of U and returns what it returned. The Worker sees this process's memory and descriptors as they are now.
 pub fn worker<T: Serialize + DeserializeOwned>(userns: &Userns, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    child("store", || enter(userns).and_then(|()| work()))
+}
+
+/// Runs `work` in a child and returns what it returned: what `work` does to itself, to its ids say, this process does not feel.
+pub fn child<T: Serialize + DeserializeOwned>(object: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("cannot create a pipe")?;
     let child = match process::fork(0).context("cannot start a worker")? {
         Fork::Child => {
             drop(read);
-            process::set_title(&Role::Worker.title("store"), &Role::Worker.comm());
+            process::set_title(&Role::Worker.title(object), &Role::Worker.comm());
             let _ = process::set_parent_death_signal(libc::SIGKILL);
-            let result = enter(userns).and_then(|()| work()).map_err(|error| Failure::from(&error));
+            let result = work().map_err(|error| Failure::from(&error));
             let sent = serde_json::to_vec(&result).map(|bytes| File::from(write).write_all(&bytes));
             process::exit_now(if matches!(sent, Ok(Ok(()))) { 0 } else { 1 })
         }
@@ -44,6 +49,8 @@ pub fn worker<T: Serialize + DeserializeOwned>(userns: &Userns, work: impl FnOnc
 
 fn enter(userns: &Userns) -> Result<()> {
     userns.enter()?;
+    // A change of ids has cleared it.
+    process::set_parent_death_signal(libc::SIGKILL).context("cannot be made to end with who started this")?;
     process::unshare(ns::MOUNT | ns::NET).context("cannot create the worker's namespaces")
 }
 

@@ -99,6 +99,8 @@ fn discard(userns: &Userns, claim: Claim) -> Result<()> {
 fn unpack_confined(blob: &File, layer: &Layer, root: &OwnedFd, lowers: &[OwnedFd]) -> Result<Vec<String>> {
     // The last thing that needs /proc.
     let setter = Setter::here();
+    // It was made by root of U, which the Worker may have left for a namespace nested in it.
+    nix::unistd::fchown(root, Some(0.into()), Some(0.into())).context("cannot take over the layer's directory")?;
     confine(root)?;
     unpack(blob, layer, reopen(root.as_fd(), b".")?, setter, lowers)
 }
