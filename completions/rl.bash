@@ -137,12 +137,16 @@ _rl() {
             return 0
             ;;
         rl__subcmd__ps)
-            opts="-a -q -h --all --quiet --root --help"
+            opts="-a -q -h --all --quiet --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -75,6 +75,7 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as P
 complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
 complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
 complete -c rl -n "__fish_rl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand ps" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s q -l quiet -d 'Print ids only'

@@ -264,11 +264,11 @@ fn anonymous_volumes_go_with_their_container_where_that_was_asked_for() {
 fn volumes_are_made_listed_shown_and_removed() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();
-    assert_eq!(rl.cmd(["volume", "ls"]).ok().stdout(), "DRIVER   VOLUME NAME");
+    assert_eq!(rl.cmd(["volume", "ls"]).ok().stdout(), "DRIVER    VOLUME NAME");
     assert_eq!(rl.cmd(["volume", "create", "--label", "who=me", "one"]).ok().stdout(), "one");
     assert_eq!(rl.cmd(["volume", "create", "one"]).ok().stdout(), "one", "again is no error");
     rl.cmd(["volume", "create", "two"]).ok();
-    assert_eq!(rl.cmd(["volume", "ls"]).ok().stdout(), "DRIVER   VOLUME NAME\nlocal    one\nlocal    two");
+    assert_eq!(rl.cmd(["volume", "ls"]).ok().stdout(), "DRIVER    VOLUME NAME\nlocal     one\nlocal     two");
     let shown = rl.inspect_volume("one");
     assert_eq!((&shown["Name"], &shown["Driver"], &shown["Labels"]), (&json!("one"), &json!("local"), &json!({"who": "me"})));
     assert!(Path::new(shown["Mountpoint"].as_str().unwrap()).is_dir());

@@ -3,10 +3,12 @@
 mod generate;
 mod info;
 mod inspect;
+mod listing;
 mod output;
 mod ps;
 mod rm;
 mod run;
+mod template;
 mod unshare;
 mod volume;
 

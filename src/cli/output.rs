@@ -10,25 +10,15 @@ pub fn line(text: impl AsRef<str>) -> Result<()> {
     written(writeln!(io::stdout().lock(), "{}", text.as_ref()))
 }
 
+/// Prints a text as it is, in one piece.
+pub fn text(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
 /// Prints indented JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<()> {
     line(serde_json::to_string_pretty(value)?)
-}
-
-/// Prints aligned columns, three spaces apart, as Docker's tables.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
-    let mut widths: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let head: Vec<String> = head.iter().map(|cell| cell.to_string()).collect();
-    for row in std::iter::once(&head).chain(rows) {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        line(cells.collect::<Vec<_>>().join("   ").trim_end())?;
-    }
-    Ok(())
 }
 
 fn written(result: io::Result<()>) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::listing::{Listing, Row};
 use super::{Context, output};
 use crate::container::record::{self, Record};
 use crate::container::remove;
@@ -16,34 +17,45 @@ pub struct Args {
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
+    /// Print by a Go template, `table TEMPLATE`, or `json`
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
 }
+
+const CONTAINERS: Listing = Listing {
+    columns: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+        ("Names", "NAMES"),
+        ("Labels", "LABELS"),
+    ],
+    table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+    id: "ID",
+};
 
 /// Prints the list, after clearing away what killed processes left.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     remove::sweep(&context.paths, || context.userns())?;
     let records = record::list(&context.paths)?;
     let shown: Vec<&Record> = records.iter().filter(|r| args.all || r.state.status == Status::Running).collect();
-    if args.quiet {
-        for record in shown {
-            output::line(record.short_id())?;
-        }
-        return Ok(0);
-    }
-    let rows: Vec<Vec<String>> = shown.into_iter().map(row).collect();
-    output::table(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"], &rows)?;
+    CONTAINERS.print(args.format.as_deref(), args.quiet, shown.into_iter().map(row))?;
     Ok(0)
 }
 
-fn row(record: &Record) -> Vec<String> {
+fn row(record: &Record) -> Row {
     let config = &record.config;
-    vec![
-        record.short_id().into(),
-        config.image.clone(),
-        command(&config.spec.process.args),
-        format!("{} ago", output::ago(&config.created)),
-        status(record),
-        config.name.clone(),
-    ]
+    let fields = [
+        ("ID", record.short_id().into()),
+        ("Image", config.image.clone().into()),
+        ("Command", command(&config.spec.process.args).into()),
+        ("RunningFor", format!("{} ago", output::ago(&config.created)).into()),
+        ("Status", status(record).into()),
+        ("Names", config.name.clone().into()),
+    ];
+    Row::new(fields).labels(&config.labels)
 }
 
 /// Quoted and cut to 20 characters, as Docker does.

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 
+use super::listing::{Listing, Row};
 use super::{Context, output};
 use crate::container::{parse, record, volume};
 use crate::error::Failure;
@@ -54,6 +55,9 @@ pub enum Verb {
     },
 }
 
+const VOLUMES: Listing =
+    Listing { columns: &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")], table: "{{.Driver}}\t{{.Name}}", id: "Name" };
+
 /// Runs one of them.
 pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
     match verb {
@@ -85,8 +89,11 @@ fn list(quiet: bool, context: &Context) -> Result<u8> {
         }
         return Ok(0);
     }
-    let rows: Vec<Vec<String>> = volumes.into_iter().map(|volume| vec![volume.driver, volume.name]).collect();
-    output::table(&["DRIVER", "VOLUME NAME"], &rows)?;
+    VOLUMES.print(
+        None,
+        quiet,
+        volumes.into_iter().map(|volume| Row::new([("Driver", volume.driver.into()), ("Name", volume.name.into())])),
+    )?;
     Ok(0)
 }
 
