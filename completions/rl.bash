@@ -25,6 +25,9 @@ _rl() {
             rl,inspect)
                 cmd="rl__subcmd__inspect"
                 ;;
+            rl,logs)
+                cmd="rl__subcmd__logs"
+                ;;
             rl,ps)
                 cmd="rl__subcmd__ps"
                 ;;
@@ -65,7 +68,7 @@ _rl() {
 
     case "${cmd}" in
         rl)
-            opts="-h -V --root --help --version run ps rm inspect volume unshare info generate"
+            opts="-h -V --root --help --version run ps rm inspect logs volume unshare info generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -136,6 +139,40 @@ _rl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rl__subcmd__logs)
+            opts="-f -n -t -h --follow --tail --since --until --timestamps --details --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tail)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rl__subcmd__ps)
             opts="-a -q -h --all --quiet --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -177,7 +214,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__run)
-            opts="-i -t -e -w -u -h -l -v -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --ulimit --shm-size --stop-signal --device --group-add --umask --pid --ipc --uts --cgroupns --cap-add --cap-drop --privileged --userns --root --help"
+            opts="-i -t -e -w -u -h -l -v -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --ulimit --shm-size --log-driver --log-opt --stop-signal --device --group-add --umask --pid --ipc --uts --cgroupns --cap-add --cap-drop --privileged --userns --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -272,6 +309,14 @@ _rl() {
                     return 0
                     ;;
                 --shm-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-driver)
+                    COMPREPLY=($(compgen -W "json-file local journald none" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-opt)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -31,6 +31,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "run" -d 'Run a command in a n
 complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, as JSON'
+complete -c rl -n "__fish_rl_needs_command" -f -a "logs" -d 'Show what a container has printed'
 complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
 complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
@@ -52,6 +53,11 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /e
 complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: none, or host to share the host\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ulimit -d 'Set a resource limit' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l shm-size -d 'Size of /dev/shm' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
+local\t'Plain lines that keep every byte; five files of 20 MB unless told otherwise'
+journald\t'The host\'s journal'
+none\t'Nowhere'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l log-opt -d 'Option of the log driver: max-size=10m, max-file=3, tag=…, labels=…, env=…' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l stop-signal -d 'Signal that asks the container to end (default: the image\'s, or TERM)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l device -d 'Give the container a device node of the host' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l group-add -d 'Add a supplementary group, by name or number' -r
@@ -86,6 +92,14 @@ complete -c rl -n "__fish_rl_using_subcommand rm" -s v -l volumes -d 'Remove its
 complete -c rl -n "__fish_rl_using_subcommand rm" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand inspect" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand logs" -s n -l tail -d 'The last N lines only, or all' -r
+complete -c rl -n "__fish_rl_using_subcommand logs" -l since -d 'From this time on: 2026-01-31T12:00:00Z, Unix seconds, or how long ago: 10m' -r
+complete -c rl -n "__fish_rl_using_subcommand logs" -l until -d 'Up to this time' -r
+complete -c rl -n "__fish_rl_using_subcommand logs" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand logs" -s f -l follow -d 'Go on with what it prints from now on'
+complete -c rl -n "__fish_rl_using_subcommand logs" -s t -l timestamps -d 'Show when each line was printed'
+complete -c rl -n "__fish_rl_using_subcommand logs" -l details -d 'Show the tag, labels and variables that --log-opt asked for'
+complete -c rl -n "__fish_rl_using_subcommand logs" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "create" -d 'Create a volume'

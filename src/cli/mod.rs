@@ -4,6 +4,7 @@ mod generate;
 mod info;
 mod inspect;
 mod listing;
+mod logs;
 mod output;
 mod ps;
 mod rm;
@@ -43,6 +44,7 @@ enum Verb {
     Ps(ps::Args),
     Rm(rm::Args),
     Inspect(inspect::Args),
+    Logs(logs::Args),
     #[command(subcommand)]
     Volume(volume::Verb),
     Unshare(unshare::Args),
@@ -109,6 +111,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Ps(args) => ps::run(&args, &context),
         Verb::Rm(args) => rm::run(&args, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),
+        Verb::Logs(args) => logs::run(&args, &context),
         Verb::Volume(verb) => volume::run(&verb, &context),
         Verb::Unshare(args) => unshare::run(&args, &context),
         Verb::Info(args) => info::run(&args, &context),

@@ -21,6 +21,38 @@ pub fn json<T: Serialize>(value: &T) -> Result<()> {
     line(serde_json::to_string_pretty(value)?)
 }
 
+/// Two streams that somebody else's output goes to, in pieces: stdout, and stderr in order with it.
+#[derive(Default)]
+pub struct Streams {
+    buffer: Vec<u8>,
+    to_stderr: bool,
+}
+
+impl Streams {
+    /// Writes, now or later. False: the reader has left.
+    pub fn write(&mut self, to_stderr: bool, bytes: &[u8]) -> Result<bool> {
+        if (to_stderr != self.to_stderr || self.buffer.len() > 64 << 10) && !self.flush()? {
+            return Ok(false);
+        }
+        self.to_stderr = to_stderr;
+        self.buffer.extend_from_slice(bytes);
+        Ok(true)
+    }
+
+    /// Writes what has been kept back. False: the reader has left.
+    pub fn flush(&mut self) -> Result<bool> {
+        let written = match self.to_stderr {
+            true => io::stderr().lock().write_all(&self.buffer),
+            false => io::stdout().lock().write_all(&self.buffer).and_then(|()| io::stdout().lock().flush()),
+        };
+        self.buffer.clear();
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            other => other.map(|()| true).context("cannot write the output"),
+        }
+    }
+}
+
 fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::log::{self, LogConfig};
 use super::options::{Options, Share};
 use super::parse::{MountSource, MountSpec};
 use crate::network::NetworkMode;
@@ -46,6 +47,8 @@ pub struct Config {
     pub volumes: Vec<VolumeUse>,
     pub interactive: bool,
     pub auto_remove: bool,
+    #[serde(default)]
+    pub log: LogConfig,
     /// A reaper as PID 1.
     pub init: bool,
     pub privileged: bool,
@@ -99,11 +102,21 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         linux: linux(options),
         annotations: BTreeMap::new(),
     };
+    let labels = labels(options, given.image);
+    let log = log::Subject {
+        id: &given.id,
+        name: &given.name,
+        image: &options.image,
+        image_id: &given.image_id,
+        labels: &labels,
+        env: &spec.process.env,
+    };
     Ok(Config {
+        log: LogConfig::new(options.log_driver, &options.log_opt, &log)?,
         spec,
         volumes,
         keep_id,
-        labels: labels(options, given.image),
+        labels,
         stop_signal: stop_signal(options, given.image)?,
         id: given.id,
         name: given.name,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::log::Driver;
 use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, UsernsMode};
 use crate::network::NetworkMode;
 
@@ -85,6 +86,12 @@ pub struct Options {
     /// Size of /dev/shm
     #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = parse::size)]
     pub shm_size: u64,
+    /// Where a detached container's output is kept
+    #[arg(long, value_name = "DRIVER", default_value = "json-file")]
+    pub log_driver: Driver,
+    /// Option of the log driver: max-size=10m, max-file=3, tag=…, labels=…, env=…
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub log_opt: Vec<String>,
     /// Signal that asks the container to end (default: the image's, or TERM)
     #[arg(long, value_name = "SIGNAL", value_parser = parse::signal)]
     pub stop_signal: Option<i32>,

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod sock;
+pub mod time;
 pub mod trampoline;
 pub mod tty;
 pub mod xattr;
