@@ -1,7 +1,7 @@
 //! Init: from a clone of Monitor to the payload.
 //!
 //! Started by Monitor. Namespaces: user (nested in U), mount, and of its own unless shared with the host: pid, network,
-//! ipc, uts, cgroup, time. Owns one end of the conversation with Monitor, the payload's streams, and while it builds them the mounts of the root. Waits
+//! ipc, uts, cgroup, time; the network's it makes itself, beside the mounts, and enters. Owns one end of the conversation with Monitor, the payload's streams, and while it builds them the mounts of the root. Waits
 //! for its id maps and for the record. Ends in the execve of the payload, by way of the trampoline; under `--init` a child of it does, and it
 //! stays as the Reaper. Undumpable throughout: nothing in the container may look into a process that has the host's memory.
 
@@ -66,18 +66,21 @@ impl Init<'_> {
         self.close_what_is_monitors()?;
         // What is made on the way has the mode that is written there, whoever calls.
         umask(Mode::empty());
+        let network = network::begin(self.config.network).context("cannot create the network")?;
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
         let caller = self.become_root()?;
         // Not before: Monitor could not have written the maps of an undumpable process.
         process::set_dumpable(false)?;
-        network::setup(self.config.network).context("cannot bring up the network")?;
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
         let mut builder = Builder::new(self.directory, caller)?;
-        builder.apply(&self.plan.steps)?;
+        let (before, after) = self.plan.at_the_network();
+        builder.apply(before)?;
+        network.enter().context("cannot bring up the network")?;
+        builder.apply(after)?;
         let rootfs = builder.finish()?;
         milestone("init-mounted");
         let user = self.user(&rootfs)?;

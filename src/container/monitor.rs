@@ -196,14 +196,7 @@ impl Monitor {
     }
 
     fn namespaces(&self) -> u64 {
-        let kinds = [
-            ("pid", ns::PID),
-            ("network", ns::NET),
-            ("ipc", ns::IPC),
-            ("uts", ns::UTS),
-            ("cgroup", ns::CGROUP),
-            ("time", ns::TIME),
-        ];
+        let kinds = [("pid", ns::PID), ("ipc", ns::IPC), ("uts", ns::UTS), ("cgroup", ns::CGROUP), ("time", ns::TIME)];
         let own = kinds.iter().filter(|(kind, _)| self.config.spec.linux.has(kind));
         own.fold(ns::USER | ns::MOUNT, |flags, (_, flag)| flags | flag)
     }

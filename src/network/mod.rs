@@ -3,12 +3,15 @@
 pub mod resolv;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::net::loopback_up;
+use crate::sys::beside::Beside;
+use crate::sys::net::new_namespace;
+use crate::sys::process::{self, ns};
 
 /// `--network`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,10 +36,23 @@ impl FromStr for NetworkMode {
     }
 }
 
-/// Brings the container's own network namespace, in which this process is, to what `mode` promises.
-pub fn setup(mode: NetworkMode) -> io::Result<()> {
-    match mode {
-        NetworkMode::None => loopback_up(),
-        NetworkMode::Host => Ok(()),
+/// The container's network on its way.
+pub struct Pending(Option<Beside>);
+
+/// Begins to make what `mode` promises, for a process in the container's user namespace; nothing here waits.
+pub fn begin(mode: NetworkMode) -> io::Result<Pending> {
+    Ok(Pending(match mode {
+        NetworkMode::None => Some(new_namespace()?),
+        NetworkMode::Host => None,
+    }))
+}
+
+impl Pending {
+    /// Waits for it and enters it.
+    pub fn enter(self) -> io::Result<()> {
+        match self.0 {
+            Some(namespace) => process::setns(namespace.finish()?.as_fd(), ns::NET),
+            None => Ok(()),
+        }
     }
 }

@@ -87,6 +87,14 @@ pub struct Plan {
     pub steps: Vec<MountStep>,
 }
 
+impl Plan {
+    /// Init's steps, parted where the container's network namespace is needed: /sys shows it.
+    pub fn at_the_network(&self) -> (&[MountStep], &[MountStep]) {
+        let sys = self.steps.iter().position(|step| matches!(step, MountStep::Sys { .. }));
+        self.steps.split_at(sys.unwrap_or(self.steps.len()))
+    }
+}
+
 /// Decides on every step.
 pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
     let own = |kind: &str| spec.linux.has(kind);
@@ -105,13 +113,20 @@ pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
             fresh_mqueue: own("ipc"),
         },
         MountStep::Etc { files: around.etc },
-        MountStep::Sys { fresh: own("network") },
     ];
+    let restrict = |in_sys: bool| {
+        let there = |at: &&String| at.starts_with("/sys/") == in_sys;
+        let read_only = spec.linux.readonly_paths.iter().filter(there).map(|at| MountStep::ReadOnly { at: at.clone() });
+        let masks = spec.linux.masked_paths.iter().filter(there).map(|at| MountStep::Mask { at: at.clone() });
+        read_only.chain(masks).collect::<Vec<_>>()
+    };
+    kernels.extend(restrict(false));
+    // The network namespace takes longest: what needs it comes last.
+    kernels.push(MountStep::Sys { fresh: own("network") });
     if own("network") {
         kernels.push(MountStep::Cgroup { fresh: own("cgroup") });
     }
-    kernels.extend(spec.linux.readonly_paths.iter().cloned().map(|at| MountStep::ReadOnly { at }));
-    kernels.extend(spec.linux.masked_paths.iter().cloned().map(|at| MountStep::Mask { at }));
+    kernels.extend(restrict(true));
     let mut mounts: Vec<&Mount> = spec.mounts.iter().collect();
     // Parents first, as Docker: a mount on /a would hide one on /a/b.
     mounts.sort_by_key(|mount| mount.destination.components().count());
@@ -282,6 +297,20 @@ mod tests {
         let binds = |steps: &[MountStep]| steps.iter().filter(|step| matches!(step, MountStep::Bind { .. })).count();
         assert_eq!((binds(&plan.staged), binds(&plan.steps)), (1, 1));
         assert_eq!(plan.steps[0], MountStep::Adopt);
+    }
+
+    #[test]
+    fn nothing_that_shows_the_network_is_mounted_before_it_is_there() {
+        let mut spec = Spec::default();
+        spec.linux.namespaces = vec!["network".into(), "pid".into()];
+        spec.linux.masked_paths = vec!["/sys/firmware".into(), "/proc/keys".into(), "/etc/x".into()];
+        let plan = plan(&spec, around()).unwrap();
+        let (before, after) = plan.at_the_network();
+        let mask = |at: &str| MountStep::Mask { at: at.into() };
+        assert_eq!(after[0], MountStep::Sys { fresh: true });
+        assert!(before.contains(&mask("/proc/keys")) && after.contains(&mask("/sys/firmware")));
+        // Not forgotten, for it is an error.
+        assert!(before.contains(&mask("/etc/x")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod beside;
 pub mod caps;
 pub mod failpoint;
 pub mod fs;
