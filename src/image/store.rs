@@ -40,9 +40,11 @@
 //! A pull holds no lock of the store while it downloads. Its lease names the manifest before that is visible; whoever removes either comes
 //! before the manifest, and then the pull sees what is gone when it looks for what it lacks, or after it, and then leaves it all alone.
 
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -124,6 +126,13 @@ impl Store {
         }
         make_directory(&self.root, top_mode())?;
         replace_file(&self.root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)
+    }
+
+    /// The directory of a map's layers; in it [`Claim::root_name`] and [`layer_root_name`] are.
+    pub fn layers_directory(&self, map_id: &str) -> Result<OwnedFd> {
+        let path = self.layers(map_id);
+        let opened = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&path);
+        Ok(opened.with_context(|| format!("cannot open {}", path.display()))?.into())
     }
 
     /// Takes the right to unpack a layer, waiting for whoever has it. None: it is there by now.
@@ -225,9 +234,29 @@ pub struct Claim {
     target: PathBuf,
 }
 
+/// Where the files of a layer are, in the directory of its map's layers.
+pub fn layer_root_name(chain_id: &Digest) -> CString {
+    CString::new(format!("{}/root", chain_id.hex())).expect("no NUL in hexadecimal digits")
+}
+
 impl Claim {
     fn root(&self) -> PathBuf {
         self.temporary.join("root")
+    }
+
+    pub fn is_of(&self, chain_id: &Digest) -> bool {
+        self.target.file_name().is_some_and(|name| name == chain_id.hex())
+    }
+
+    /// Where the files of this layer are as long as it is on its way, in the directory of its map's layers.
+    pub fn root_name(&self) -> Result<CString> {
+        let name = self.temporary.file_name().context("a layer without a name")?;
+        Ok(CString::new([name.as_bytes(), b"/root"].concat())?)
+    }
+
+    /// Held as long as this open file is.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// What an earlier owner left, to be emptied by somebody who may; None where there is nothing.
@@ -257,14 +286,15 @@ impl Claim {
         make().map_err(|error: io::Error| anyhow!(error)).with_context(|| format!("cannot create {}", root.display()))
     }
 
-    /// Makes the layer visible: everything on disk first, then the name, then the name on disk.
-    pub fn commit(self) -> Result<()> {
-        let commit = || {
-            sync_fs(self.lock.as_fd())?;
-            fs::rename(&self.temporary, &self.target)?;
-            self.target.parent().map_or(Ok(()), sync_directory)
-        };
-        commit().with_context(|| format!("cannot store {}", self.target.display()))
+    /// Makes layers visible, lowest first: everything on disk, then the names, then the names on disk.
+    pub fn commit(claims: Vec<Claim>) -> Result<()> {
+        let Some(last) = claims.last() else { return Ok(()) };
+        let written = || format!("cannot write {} to disk", last.temporary.display());
+        sync_fs(last.lock.as_fd()).with_context(written)?;
+        for claim in &claims {
+            fs::rename(&claim.temporary, &claim.target).with_context(|| format!("cannot store {}", claim.target.display()))?;
+        }
+        last.target.parent().map_or(Ok(()), sync_directory).with_context(written)
     }
 }
 
@@ -438,7 +468,7 @@ mod tests {
         assert!(claim.leftover().unwrap().is_none());
         claim.create_root(me()).unwrap();
         assert!(!store.has_layer("map", &chain));
-        claim.commit().unwrap();
+        Claim::commit(vec![claim]).unwrap();
         assert!(store.has_layer("map", &chain) && store.layer_root("map", &chain).is_dir());
         assert!(!store.has_layer("other", &chain));
         assert!(store.claim_layer("map", &chain, me()).unwrap().is_none());
@@ -460,7 +490,7 @@ mod tests {
             claim.discard().unwrap();
         }
         kept.create_root(me()).unwrap();
-        kept.commit().unwrap();
+        Claim::commit(vec![kept]).unwrap();
         assert!(store.has_layer("map", &alive) && !store.has_layer("map", &dead));
         assert!(store.abandoned_layers("map").unwrap().is_empty());
     }
@@ -475,7 +505,7 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(50));
             assert!(!second.is_finished());
             first.create_root(me()).unwrap();
-            first.commit().unwrap();
+            Claim::commit(vec![first]).unwrap();
             assert!(second.join().unwrap());
         });
         assert!(store.abandoned_layers("map").unwrap().is_empty());

@@ -305,6 +305,23 @@ pub fn ignore_signal(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
+/// Overwrites the values of the environment in memory, where they can be secrets. For a forked child, which has no use for them.
+pub fn forget_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: environ is null or an array of valid strings that ends in null; the process has one thread (callers have just been forked),
+    // and nothing here keeps a reference into a string.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            std::ptr::write_bytes(*entry, 0, libc::strlen(*entry));
+            entry = entry.add(1);
+        }
+        libc::clearenv();
+    }
+}
+
 /// Ends this process without running exit handlers of the one it was forked from.
 pub fn exit_now(code: u8) -> ! {
     // SAFETY: does not return.

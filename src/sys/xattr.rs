@@ -13,6 +13,15 @@ pub fn set(fd: BorrowedFd, name: &CStr, value: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes an attribute of an open file or directory, where it is there and such attributes are at all.
+pub fn remove(fd: BorrowedFd, name: &CStr) -> io::Result<()> {
+    // SAFETY: a valid string.
+    match cvt(unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) }.into()) {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Whether an attribute of an open file or directory has exactly this value.
 pub fn is(fd: BorrowedFd, name: &CStr, value: &[u8]) -> io::Result<bool> {
     let mut found = vec![0u8; value.len() + 1];

@@ -217,8 +217,25 @@ impl Userns {
         self.namespace.as_fd()
     }
 
-    /// Enters U as its root, with all its capabilities. This process then has no way back.
+    /// Enters U as its root, with all its capabilities, and then the namespace for layers where there is one. This process then has no
+    /// way back.
     pub fn enter(&self) -> Result<()> {
+        self.enter_shared()?;
+        self.nest()?.map_or(Ok(()), |nested| enter_nested(nested.as_fd()))
+    }
+
+    /// The namespace for layers where there is one, for a process that is root of U.
+    pub fn nest(&self) -> Result<Option<OwnedFd>> {
+        self.nested.as_ref().map(mapper::nested).transpose()
+    }
+
+    /// The ids that there are for layers.
+    pub fn layer_maps(&self) -> &IdMaps {
+        self.nested.as_ref().unwrap_or(&self.plan.maps)
+    }
+
+    /// Enters U alone.
+    pub fn enter_shared(&self) -> Result<()> {
         process::setns(self.namespace.as_fd(), ns::USER).context("cannot enter the user namespace")?;
         let caller = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         if caller != (0, 0) {
@@ -229,14 +246,13 @@ impl Userns {
             // A change of ids makes a process undumpable, and an undumpable member could not be joined through.
             process::set_dumpable(true).context("cannot stay joinable")?;
         }
-        self.nested.as_ref().map_or(Ok(()), enter_nested)
+        Ok(())
     }
 }
 
 /// From root of U to root of a namespace nested in it.
-fn enter_nested(maps: &IdMaps) -> Result<()> {
-    let namespace = mapper::nested(maps)?;
-    process::setns(namespace.as_fd(), ns::USER).context("cannot enter the nested user namespace")?;
+pub fn enter_nested(namespace: BorrowedFd) -> Result<()> {
+    process::setns(namespace, ns::USER).context("cannot enter the nested user namespace")?;
     process::set_ids(0, 0).context("cannot become root of the nested user namespace")
 }
 

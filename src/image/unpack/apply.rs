@@ -1,25 +1,25 @@
-//! The entries of one layer, applied one after another to its directory.
+//! The entries of one layer, applied one after another to its directory; what goes into files follows (writer.rs).
 //!
 //! Whiteouts become what overlayfs reads without privilege (`userxattr`): a character device 0:0 for a removed name, which any
 //! user namespace may create since Linux 5.8, and `user.overlay.opaque` on a directory whose lower contents are gone.
 
-use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, mknodat};
-use nix::unistd::{ftruncate, linkat, symlinkat};
+use nix::unistd::{linkat, symlinkat};
 
 use super::attributes::{DEVICE, Setter};
 use super::ledger::{Attributes, Ledger, Note, PLAIN};
 use super::tree::{self, Made, Place, Tree, c_string, file_type, make_directory, status};
+use super::writer::{Last, PIECE, Queue, Step, Target};
 use crate::image::path;
-use crate::image::tar::{Archive, Entry, Kind, shown};
+use crate::image::tar::{Archive, Entry, Kind, Piece, shown};
 use crate::sys::fs::open_in_root;
 
 /// A layer being unpacked.
@@ -29,7 +29,6 @@ pub struct Unpacking {
     pub(super) setter: Setter,
     /// `.wh..wh..opq` stood in the root: overlayfs would not look for the mark there.
     pub(super) root_is_opaque: bool,
-    buffer: Vec<u8>,
 }
 
 impl Unpacking {
@@ -37,18 +36,18 @@ impl Unpacking {
     pub fn new(root: OwnedFd, setter: Setter) -> Result<Unpacking> {
         let mut ledger = Ledger::default();
         ledger.push(b"", Note::Implied)?;
-        Ok(Unpacking { tree: Tree::new(root), ledger, setter, root_is_opaque: false, buffer: vec![0; 256 << 10] })
+        Ok(Unpacking { tree: Tree::new(root), ledger, setter, root_is_opaque: false })
     }
 
-    /// Applies every entry of `archive`.
-    pub fn apply_all<R: Read>(&mut self, archive: &mut Archive<R>) -> Result<()> {
-        while let Some(entry) = archive.next()? {
-            self.apply(&entry, archive).with_context(|| format!("entry {}", shown(&entry.path)))?;
+    /// Applies every entry of `archive`; what goes into files is left to `queue`.
+    pub fn apply_all<R: Read>(&mut self, archive: &mut Archive<R>, queue: &Queue) -> Result<()> {
+        while let Some(mut entry) = archive.next()? {
+            self.apply(&mut entry, archive, queue).with_context(|| format!("entry {}", shown(&entry.path)))?;
         }
         Ok(())
     }
 
-    fn apply<R: Read>(&mut self, entry: &Entry, archive: &mut Archive<R>) -> Result<()> {
+    fn apply<R: Read>(&mut self, entry: &mut Entry, archive: &mut Archive<R>, queue: &Queue) -> Result<()> {
         let path = path::normal(&entry.path)?;
         let Some((parent, name)) = path::split(&path) else { return self.root(entry) };
         let mark = mark(parent, name)?;
@@ -60,7 +59,8 @@ impl Unpacking {
         match mark {
             Mark::Opaque => self.opaque(&place),
             Mark::Whiteout(name) => self.whiteout(&place, name),
-            Mark::None | Mark::Ignored => self.create(entry, &place, name, archive),
+            Mark::None | Mark::Ignored if entry.kind == Kind::File => self.file(entry, place.fd.as_fd(), name, archive, queue),
+            Mark::None | Mark::Ignored => self.create(entry, &place, name),
         }
     }
 
@@ -72,16 +72,16 @@ impl Unpacking {
         self.ledger.push(b"", Note::Listed(attributes(entry)))
     }
 
-    fn create<R: Read>(&mut self, entry: &Entry, place: &Place, name: &[u8], archive: &mut Archive<R>) -> Result<()> {
+    fn create(&mut self, entry: &Entry, place: &Place, name: &[u8]) -> Result<()> {
         let parent = place.fd.as_fd();
         match &entry.kind {
-            Kind::File => self.file(entry, parent, name, archive),
-            Kind::Directory => self.directory(entry, place, name),
+            // A file has contents, which the caller has to read.
+            Kind::File | Kind::Directory => self.directory(entry, place, name),
             Kind::Symlink(target) => self.symlink(entry, parent, name, target),
             Kind::Hardlink(target) => self.hardlink(parent, name, target),
             Kind::Fifo => {
                 self.replace(parent, name, || mknodat(parent, c_string(name).as_c_str(), SFlag::S_IFIFO, Mode::S_IRUSR, 0))?;
-                self.setter.set(reopen(parent, name)?.as_fd(), &attributes(entry), &[])
+                self.setter.set(reopen(parent, name)?.as_fd(), &attributes(entry), NEW, &[])
             }
             Kind::CharDevice(major, minor) => self.placeholder(entry, parent, name, &format!("c {major}:{minor}")),
             Kind::BlockDevice(major, minor) => self.placeholder(entry, parent, name, &format!("b {major}:{minor}")),
@@ -100,40 +100,51 @@ impl Unpacking {
         }
     }
 
-    fn file<R: Read>(&mut self, entry: &Entry, parent: BorrowedFd, name: &[u8], archive: &mut Archive<R>) -> Result<()> {
-        let file = File::from(self.new_file(parent, name)?);
-        let mut length = 0;
-        for piece in &entry.pieces {
-            let mut body = archive.body().take(piece.length);
-            let mut offset = piece.offset;
-            loop {
-                let n = body.read(&mut self.buffer)?;
-                if n == 0 {
-                    break;
+    fn file<R: Read>(
+        &mut self,
+        entry: &mut Entry,
+        parent: BorrowedFd,
+        name: &[u8],
+        archive: &mut Archive<R>,
+        queue: &Queue,
+    ) -> Result<()> {
+        let mode = entry.mode & 0o777;
+        let file = Arc::new(Target { fd: self.new_file(parent, name, mode)?, path: entry.path.clone() });
+        let pieces = std::mem::take(&mut entry.pieces);
+        let (mut end, mut next) = (0, Vec::new());
+        for Piece { offset, length } in pieces {
+            let mut done = 0;
+            while done < length {
+                // The one before is not the last.
+                if !next.is_empty() {
+                    queue.push(Step { file: file.clone(), offset: end - next.len() as u64, data: next, last: None })?;
                 }
-                file.write_all_at(&self.buffer[..n], offset)?;
-                offset += n as u64;
-                length = offset;
+                next = vec![0; usize::try_from(length - done).map_or(PIECE, |rest| rest.min(PIECE))];
+                archive.body().read_exact(&mut next)?;
+                done += next.len() as u64;
+                end = offset + done;
             }
         }
-        // A hole at the end.
-        if length != entry.size {
-            ftruncate(&file, i64::try_from(entry.size)?)?;
-        }
-        self.setter.set(file.as_fd(), &attributes(entry), &entry.xattrs)
+        let last = Last {
+            length: (end != entry.size).then_some(entry.size),
+            attributes: attributes(entry),
+            mode,
+            xattrs: std::mem::take(&mut entry.xattrs),
+        };
+        queue.push(Step { file, offset: end - next.len() as u64, data: next, last: Some(last) })
     }
 
-    fn new_file(&mut self, parent: BorrowedFd, name: &[u8]) -> Result<OwnedFd> {
+    fn new_file(&mut self, parent: BorrowedFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        self.replace(parent, name, || openat(parent, c_string(name).as_c_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR))
+        self.replace(parent, name, || openat(parent, c_string(name).as_c_str(), flags, Mode::from_bits_truncate(mode)))
     }
 
     /// A device node, which no user namespace may create: an empty file that nobody may open and that says what it stands for.
     fn placeholder(&mut self, entry: &Entry, parent: BorrowedFd, name: &[u8], device: &str) -> Result<()> {
-        let file = self.new_file(parent, name)?;
+        let file = self.new_file(parent, name, 0o600)?;
         // Where the file system has no attributes the note is lost; the node could not be used anyway.
         let _ = crate::sys::xattr::set(file.as_fd(), DEVICE, device.as_bytes());
-        self.setter.set(file.as_fd(), &Attributes { mode: 0, ..attributes(entry) }, &[])
+        self.setter.set(file.as_fd(), &Attributes { mode: 0, ..attributes(entry) }, NEW, &[])
     }
 
     fn directory(&mut self, entry: &Entry, place: &Place, name: &[u8]) -> Result<()> {
@@ -203,6 +214,9 @@ impl Unpacking {
         self.setter.make_opaque(reopen(place.fd.as_fd(), b".")?)
     }
 }
+
+/// No mode that anything is to have: it was created with another.
+pub(super) const NEW: u32 = u32::MAX;
 
 /// A parent that no entry has described so far.
 fn implied(ledger: &mut Ledger, setter: &mut Setter, root: BorrowedFd, path: &[u8], made: Made) -> Result<()> {

@@ -14,30 +14,31 @@ use super::ledger::Attributes;
 use super::tree::c_string;
 use crate::error::Advise;
 use crate::sys::xattr;
+use crate::userns::idmap::{IdMapping, IdMaps};
 
 /// An opaque directory hides what lower layers have in it (overlayfs.rst, "whiteouts and opaque directories"; `userxattr`).
 pub const OPAQUE: &std::ffi::CStr = c"user.overlay.opaque";
 /// What a placeholder stands for: `c 1:3`.
 pub const DEVICE: &std::ffi::CStr = c"user.rl.device";
 
-/// Sets attributes as far as the id map and the file system go, and remembers what had to be left out.
+/// Sets attributes as far as the id map and the file system go, and remembers what had to be left out. What is right already is left
+/// alone: most files are root's and have the mode they were created with, and a system call less for each is a tenth of the time.
+#[derive(Clone)]
 pub struct Setter {
     uids: Ids,
     gids: Ids,
+    /// Files get the mode that they are created with: there is no umask.
+    exact_modes: bool,
     left_out: BTreeSet<&'static str>,
 }
 
 /// The ids of a user namespace, by first one and number.
+#[derive(Clone)]
 struct Ids(Vec<(u32, u32)>);
 
 impl Ids {
-    /// Reads a map of user_namespaces(7).
-    fn of(map: &str) -> Ids {
-        let line = |line: &str| {
-            let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
-            Some((numbers.next()??, numbers.nth(1)??))
-        };
-        Ids(map.lines().filter_map(line).collect())
+    fn of(map: &[IdMapping]) -> Ids {
+        Ids(map.iter().map(|line| (line.container_id, line.size)).collect())
     }
 
     /// Only one, to which everything must belong then.
@@ -51,30 +52,35 @@ impl Ids {
 }
 
 impl Setter {
-    /// For the user namespace of this process; needs /proc.
-    pub fn here() -> Setter {
-        let ids = |map| Ids::of(&std::fs::read_to_string(map).unwrap_or_default());
-        Setter { uids: ids("/proc/self/uid_map"), gids: ids("/proc/self/gid_map"), left_out: BTreeSet::new() }
+    /// For root of a user namespace with these maps. Ends the umask of this process.
+    pub fn new(maps: &IdMaps) -> Setter {
+        nix::sys::stat::umask(Mode::empty());
+        Setter { uids: Ids::of(&maps.uid), gids: Ids::of(&maps.gid), exact_modes: true, left_out: BTreeSet::new() }
     }
 
     /// For tests by an ordinary user outside of any user namespace: everything is to belong to that user.
     #[cfg(test)]
     pub fn for_tests() -> Setter {
-        let map = if nix::unistd::geteuid().is_root() { "0 0 4294967295" } else { "0 1000 1" };
-        Setter { uids: Ids::of(map), gids: Ids::of(map), left_out: BTreeSet::new() }
+        let ids = Ids(vec![(0, if nix::unistd::geteuid().is_root() { u32::MAX } else { 1 })]);
+        Setter { uids: ids.clone(), gids: ids, exact_modes: false, left_out: BTreeSet::new() }
     }
 
-    /// What was left out, in sentences.
-    pub fn warnings(self) -> Vec<String> {
+    /// What was left out, by this one and by another for the same layer, in sentences.
+    pub fn warnings(mut self, other: Setter) -> Vec<String> {
+        self.left_out.extend(other.left_out);
         self.left_out.into_iter().map(str::to_string).collect()
     }
 
-    /// A file, directory or fifo. Owner before mode, since a change of owner clears the setuid bits and file capabilities
-    /// (chown(2)); time last.
-    pub fn set(&mut self, fd: BorrowedFd, wanted: &Attributes, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
-        let (uid, gid) = self.owner(wanted);
-        self.mapped(fchown(fd, uid, gid), wanted)?;
-        fchmod(fd, Mode::from_bits_truncate(wanted.mode)).context("cannot set its mode")?;
+    /// A file, directory or fifo that this process created, as itself and with `mode`. Owner before mode, since a change of owner clears
+    /// the setuid bits and file capabilities (chown(2)); time last.
+    pub fn set(&mut self, fd: BorrowedFd, wanted: &Attributes, mode: u32, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        let owner = self.owner(wanted);
+        if let Some((uid, gid)) = owner {
+            self.mapped(fchown(fd, uid, gid), wanted)?;
+        }
+        if wanted.mode != mode || !self.exact_modes {
+            fchmod(fd, Mode::from_bits_truncate(wanted.mode)).context("cannot set its mode")?;
+        }
         self.set_xattrs(fd, xattrs)?;
         let time = time(wanted.mtime);
         futimens(fd, &time, &time).context("cannot set its time")
@@ -82,18 +88,21 @@ impl Setter {
 
     /// A symlink, which has no descriptor that would do and no mode.
     pub fn set_symlink(&mut self, parent: BorrowedFd, name: &[u8], wanted: &Attributes) -> Result<()> {
-        let (uid, gid) = self.owner(wanted);
         let name = c_string(name);
-        let owned = fchownat(parent, name.as_c_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW);
-        self.mapped(owned, wanted)?;
+        if let Some((uid, gid)) = self.owner(wanted) {
+            let owned = fchownat(parent, name.as_c_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW);
+            self.mapped(owned, wanted)?;
+        }
         let time = time(wanted.mtime);
         utimensat(parent, name.as_c_str(), &time, &time, UtimensatFlags::NoFollowSymlink).context("cannot set its time")
     }
 
-    /// With one id everything is root's: who calls has been told that there is only one (userns/plan.rs).
-    fn owner(&self, wanted: &Attributes) -> (Option<Uid>, Option<Gid>) {
-        let (one_uid, one_gid) = (self.uids.is_one(), self.gids.is_one());
-        ((!one_uid).then(|| Uid::from_raw(wanted.uid)), (!one_gid).then(|| Gid::from_raw(wanted.gid)))
+    /// None: it is right already, for what root creates is root's. With one id everything is: who calls has been told that there is
+    /// only one (userns/plan.rs).
+    fn owner(&self, wanted: &Attributes) -> Option<(Option<Uid>, Option<Gid>)> {
+        let uid = (wanted.uid != 0 && !self.uids.is_one()).then(|| Uid::from_raw(wanted.uid));
+        let gid = (wanted.gid != 0 && !self.gids.is_one()).then(|| Gid::from_raw(wanted.gid));
+        (uid.is_some() || gid.is_some()).then_some((uid, gid))
     }
 
     /// EINVAL is how the kernel says that an id does not exist in this user namespace (chown(2)).
@@ -167,8 +176,8 @@ mod tests {
 
     #[test]
     fn an_id_that_is_not_mapped_names_the_cure() {
-        let ids = || Ids::of("0 1000 1\n1 100000 65536\n");
-        let setter = Setter { uids: ids(), gids: ids(), left_out: BTreeSet::new() };
+        let ids = || Ids(vec![(0, 1), (1, 65536)]);
+        let setter = Setter { uids: ids(), gids: ids(), exact_modes: true, left_out: BTreeSet::new() };
         let failure = |uid, gid, errno| {
             let wanted = Attributes { uid, gid, ..PLAIN };
             Failure::from(&setter.mapped(Err(errno), &wanted).unwrap_err())
@@ -181,7 +190,7 @@ mod tests {
 
     #[test]
     fn one_id_is_not_many() {
-        assert!(Ids::of("         0       1000          1\n").is_one());
-        assert!(!Ids::of("0 0 4294967295").is_one() && !Ids::of("0 1 1\n1 5 1").is_one() && !Ids::of("").is_one());
+        assert!(Ids(vec![(0, 1)]).is_one());
+        assert!(!Ids(vec![(0, u32::MAX)]).is_one() && !Ids(vec![(0, 1), (1, 1)]).is_one() && !Ids(Vec::new()).is_one());
     }
 }

@@ -8,8 +8,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mknodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::apply::{Unpacking, reopen};
-use super::attributes::OPAQUE;
+use super::apply::{NEW, Unpacking, reopen};
+use super::attributes::{OPAQUE, Setter};
 use super::ledger::{Attributes, Note, PLAIN};
 use super::tree::{c_string, file_type, list, status};
 use crate::image::path;
@@ -17,14 +17,14 @@ use crate::sys::fs::open_beneath;
 use crate::sys::xattr;
 
 impl Unpacking {
-    /// Settles whiteouts and directories against `lowers`, the layers below, bottom first. Returns warnings.
-    pub fn finish(mut self, lowers: &[OwnedFd]) -> Result<Vec<String>> {
+    /// Settles whiteouts and directories against `lowers`, the layers below, bottom first.
+    pub fn finish(mut self, lowers: &[OwnedFd]) -> Result<Setter> {
         if self.root_is_opaque {
             self.hide_everything(lowers)?;
         }
         self.drop_idle_whiteouts(lowers)?;
         self.settle_directories(lowers)?;
-        Ok(self.setter.warnings())
+        Ok(self.setter)
     }
 
     /// An opaque root, name by name: overlayfs reads no such mark on the root of a layer.
@@ -77,7 +77,7 @@ impl Unpacking {
                     None => PLAIN,
                 },
             };
-            self.setter.set(directory.as_fd(), &wanted, &[]).with_context(|| format!("directory {}", super::shown(path)))?;
+            self.setter.set(directory.as_fd(), &wanted, NEW, &[]).with_context(|| format!("directory {}", super::shown(path)))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Layers unpacked into a directory, hostile ones too. Without U: everything belongs to whoever runs the tests.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ impl Bench {
         fs::create_dir(&root).unwrap();
         let lowers: Vec<OwnedFd> = self.layers.iter().map(|lower| File::open(lower).unwrap().into()).collect();
         let directory = File::open(&root).unwrap().into();
-        let unpacked = super::unpack(&bytes[..], &layer_of(&bytes), directory, Setter::for_tests(), &lowers);
+        let unpacked = super::unpack(&bytes[..], &layer_of(&bytes), directory, Setter::for_tests(), &lowers, || Ok(()));
         assert_eq!(fs::read(self.directory.path().join("outside/canary")).unwrap(), b"alive");
         let warnings = unpacked?;
         // An ordinary user without U cannot hand on what its own lower layers belong to.
@@ -287,7 +287,8 @@ fn a_wrong_digest_is_told_before_anything_that_came_of_it() {
     let unpack = |layer: &Layer| {
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
         let error =
-            super::unpack(&bytes[..], layer, File::open(directory.path()).unwrap().into(), Setter::for_tests(), &[]).unwrap_err();
+            super::unpack(&bytes[..], layer, File::open(directory.path()).unwrap().into(), Setter::for_tests(), &[], || Ok(()))
+                .unwrap_err();
         format!("{error:#}")
     };
     let mut layer = layer_of(&bytes);
@@ -303,7 +304,7 @@ fn contents_that_the_configuration_does_not_promise_are_refused() {
     layer.diff_id = Digest::of(b"other");
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let root = File::open(directory.path()).unwrap().into();
-    let error = super::unpack(&bytes[..], &layer, root, Setter::for_tests(), &[]).unwrap_err();
+    let error = super::unpack(&bytes[..], &layer, root, Setter::for_tests(), &[], || Ok(())).unwrap_err();
     assert!(error.to_string().contains("as the image's configuration says"));
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A layer may hold symlinks before the entries below them: those are followed as if the layer's directory were `/`.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -34,13 +35,16 @@ pub enum Made {
 /// The layer so far.
 pub struct Tree {
     root: Rc<Place>,
-    /// The last directory by the path it was asked for: entries mostly come directory by directory.
-    last: Option<(Vec<u8>, Rc<Place>)>,
+    /// Directories by the path they were asked for: entries mostly come directory by directory.
+    open: HashMap<Vec<u8>, Rc<Place>>,
 }
+
+/// Directories that are kept open: more than most archives' depth.
+const OPEN: usize = 64;
 
 impl Tree {
     pub fn new(root: OwnedFd) -> Tree {
-        Tree { root: Rc::new(Place { path: Vec::new(), fd: root }), last: None }
+        Tree { root: Rc::new(Place { path: Vec::new(), fd: root }), open: HashMap::new() }
     }
 
     pub fn root(&self) -> BorrowedFd<'_> {
@@ -57,20 +61,23 @@ impl Tree {
         if path.is_empty() {
             return Ok(self.root.clone());
         }
-        if let Some((_, place)) = self.last.as_ref().filter(|(known, _)| known == path) {
+        if let Some(place) = self.open.get(path) {
             return Ok(place.clone());
         }
         let place = Rc::new(match open_beneath(self.root(), &c_string(path), DIRECTORY, 0) {
             Ok(fd) => Place { path: path.to_vec(), fd },
             Err(_) => self.walk(path, missing)?,
         });
-        self.last = Some((path.to_vec(), place.clone()));
+        if self.open.len() == OPEN {
+            self.open.clear();
+        }
+        self.open.insert(path.to_vec(), place.clone());
         Ok(place)
     }
 
     /// Forgets what is open: something that existed has been removed.
     pub fn forget(&mut self) {
-        self.last = None;
+        self.open.clear();
     }
 
     /// Name by name, since there is a symlink on the way or something is missing.
