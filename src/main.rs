@@ -1,5 +1,7 @@
 //! `rl`: rootless containers. Dispatch and exit code, nothing else; see cli/ for the verbs.
 
+#![cfg_attr(not(test), no_main)]
+
 mod cli;
 mod container;
 mod error;
@@ -13,16 +15,17 @@ mod security;
 mod sys;
 mod userns;
 
-use std::process::ExitCode;
+sys::entry::entry!(exit_code);
 
-fn main() -> ExitCode {
+fn exit_code() -> i32 {
     let (result, default) = cli::dispatch();
-    match result {
-        Ok(code) => ExitCode::from(code),
+    let code = match result {
+        Ok(code) => code,
         Err(error) => {
             let failure = error::Failure::from(&error);
             failure.print();
-            ExitCode::from(failure.exit.unwrap_or(default))
+            failure.exit.unwrap_or(default)
         }
-    }
+    };
+    code.into()
 }

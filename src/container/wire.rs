@@ -103,7 +103,6 @@ pub fn receive_from_init(socket: impl AsFd) -> Result<Option<(FromInit, Vec<Owne
 }
 
 fn receive_bytes(socket: impl AsFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-    let mut buffer = [0u8; LONGEST];
-    let (length, fds) = sock::receive(socket.as_fd(), &mut buffer).context("cannot hear the other process")?;
-    Ok((length > 0).then(|| (buffer[..length].to_vec(), fds)))
+    let (message, fds) = sock::receive_message(socket.as_fd(), LONGEST).context("cannot hear the other process")?;
+    Ok((!message.is_empty()).then_some((message, fds)))
 }

@@ -4,6 +4,7 @@
 
 pub mod beside;
 pub mod caps;
+pub mod entry;
 pub mod failpoint;
 pub mod fs;
 pub mod mount;

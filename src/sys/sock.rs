@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg, socketpair,
 };
 
 /// Descriptors that one message may carry.
@@ -26,6 +26,24 @@ pub fn send(socket: BorrowedFd, message: &[u8], fds: &[BorrowedFd]) -> io::Resul
             other => return other.map(drop).map_err(io::Error::from),
         }
     }
+}
+
+/// Receives one message of at most `longest` bytes and what descriptors came along. An empty one is EOF: the peer is gone.
+pub fn receive_message(socket: BorrowedFd, longest: usize) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    // Asked for first: a process that has just been forked pays for each page of a buffer.
+    let length = loop {
+        match recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
+            Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
+            other => break other?,
+        }
+    };
+    if length > longest {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes is too long")));
+    }
+    let mut message = vec![0; length];
+    let (length, fds) = receive(socket, &mut message)?;
+    message.truncate(length);
+    Ok((message, fds))
 }
 
 /// Receives one message into `buffer` and what descriptors came along (CLOEXEC). A length of 0 is EOF: the peer is gone.
