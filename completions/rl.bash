@@ -31,6 +31,9 @@ _rl() {
             rl,ps)
                 cmd="rl__subcmd__ps"
                 ;;
+            rl,pull)
+                cmd="rl__subcmd__pull"
+                ;;
             rl,rm)
                 cmd="rl__subcmd__rm"
                 ;;
@@ -68,7 +71,7 @@ _rl() {
 
     case "${cmd}" in
         rl)
-            opts="-h -V --root --help --version run ps rm inspect logs volume unshare info generate"
+            opts="-h -V --root --help --version run pull ps rm inspect logs volume unshare info generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -195,6 +198,28 @@ _rl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rl__subcmd__pull)
+            opts="-q -h --quiet --platform --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --platform)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rl__subcmd__rm)
             opts="-f -v -h --force --volumes --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -214,7 +239,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__run)
-            opts="-i -t -e -w -u -h -l -v -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --ulimit --shm-size --log-driver --log-opt --stop-signal --device --group-add --umask --pid --ipc --uts --cgroupns --cap-add --cap-drop --privileged --userns --root --help"
+            opts="-i -t -e -w -u -h -l -v -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --ulimit --shm-size --log-driver --log-opt --stop-signal --device --group-add --umask --pid --ipc --uts --cgroupns --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -361,6 +386,14 @@ _rl() {
                     return 0
                     ;;
                 --userns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pull)
+                    COMPREPLY=($(compgen -W "always missing never newer" -- "${cur}"))
+                    return 0
+                    ;;
+                --platform)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -28,6 +28,7 @@ complete -c rl -n "__fish_rl_needs_command" -l root -d 'Keep images, containers 
 complete -c rl -n "__fish_rl_needs_command" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_needs_command" -s V -l version -d 'Print version'
 complete -c rl -n "__fish_rl_needs_command" -f -a "run" -d 'Run a command in a new container'
+complete -c rl -n "__fish_rl_needs_command" -f -a "pull" -d 'Download images from registries'
 complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, as JSON'
@@ -73,6 +74,11 @@ host\t'The host\'s'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l cap-add -d 'Add a capability, or ALL' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l userns -d 'Who is who: host-user (you are root inside) or keep-id[:uid=N,gid=N] (you keep your own number inside)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l pull -d 'When to ask the registry for the image: always, missing, never, or newer' -r -f -a "always\t'Every time; only what has changed is downloaded'
+missing\t'When the image is not at hand'
+never\t'Never'
+newer\t'Every time, but what is at hand will do where the registry cannot be reached'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l platform -d 'The platform of the image, where its registry has several (default: this host\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand run" -s i -l interactive -d 'Keep stdin open'
 complete -c rl -n "__fish_rl_using_subcommand run" -s t -l tty -d 'Give the container a terminal of its own'
@@ -80,7 +86,12 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the containe
 complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
 complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
+complete -c rl -n "__fish_rl_using_subcommand run" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand pull" -l platform -d 'The platform of the image (default: this host\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand pull" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand pull" -s q -l quiet -d 'Print only the image\'s id'
+complete -c rl -n "__fish_rl_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand ps" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'

@@ -5,6 +5,10 @@
 pub enum Role {
     /// Holds a new U until its id maps are written; `userns/mapper.rs`.
     Mapper,
+    /// Brings an image's blobs from a registry into the store; `image/pull.rs`.
+    Puller,
+    /// Keeps U open for others while its maker works for long; `userns/sharing.rs`.
+    Keeper,
     /// Short work with the ids of U: unpack, remove; `userns/spawn.rs`.
     Worker,
     /// Outlives the Client, holds the container; `container/monitor.rs`.
@@ -19,6 +23,8 @@ impl Role {
     fn word(self) -> &'static str {
         match self {
             Role::Mapper => "mapper",
+            Role::Puller => "puller",
+            Role::Keeper => "keeper",
             Role::Worker => "worker",
             Role::Monitor => "monitor",
             Role::Init => "init",

@@ -47,7 +47,7 @@ fn an_image_that_is_not_there() {
     let file = rl.file("text", "text").display().to_string();
     let dir = rl.home().display().to_string();
     for (image, why, cure) in [
-        ("alpine", "alpine", true),
+        ("alpine", "no such image: alpine:latest", true),
         ("ftp://x", "bad image name", true),
         ("Alpine", "lower case", true),
         ("oci:", "", false),
@@ -60,7 +60,7 @@ fn an_image_that_is_not_there() {
         ("rootfs:/no/such", "/no/such", false),
         (&format!("rootfs:{file}"), "not a directory", false),
     ] {
-        for flags in [&["run"][..], &["run", "--rm", "--name", "a"]] {
+        for flags in [&["run", "--pull=never"][..], &["run", "--pull=never", "--rm", "--name", "a"]] {
             let run = refused(&rl, &[flags, &[image, "true"]].concat(), 125, why);
             assert!(!cure || run.stderr().contains("\ntry: "), "no cure: {run}");
         }

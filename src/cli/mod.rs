@@ -7,6 +7,7 @@ mod listing;
 mod logs;
 mod output;
 mod ps;
+mod pull;
 mod rm;
 mod run;
 mod template;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::error::{Advise, EXIT_RL};
 use crate::host::facts::Caller;
 use crate::host::paths::{Paths, runtime_dir};
+use crate::image::Store;
 use crate::userns::shared::{self, Pending, Userns};
 
 /// Rootless containers: no daemon, no root, nothing to install first
@@ -42,6 +44,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(Box<run::Args>),
+    Pull(pull::Args),
     Ps(ps::Args),
     Rm(rm::Args),
     Inspect(inspect::Args),
@@ -63,6 +66,11 @@ struct Context {
 }
 
 impl Context {
+    /// The images.
+    fn store(&self) -> Store {
+        Store::new(&self.paths.store)
+    }
+
     /// U, made or joined, waiting for it.
     fn userns(&self) -> Result<Userns> {
         Userns::open(&self.caller, &self.paths.runtime)
@@ -136,6 +144,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
     let mut context = Context { caller, paths, pending };
     match cli.verb {
         Verb::Run(args) => run::run(&args, &mut context),
+        Verb::Pull(args) => pull::run(&args, &context),
         Verb::Ps(args) => ps::run(&args, &context),
         Verb::Rm(args) => rm::run(&args, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),

@@ -21,11 +21,11 @@ use super::options::Options;
 use super::record::{self, Draft};
 use super::stdio::{self, Ends};
 use super::wire::{self, FromClient, FromMonitor, milestone};
-use super::{names, parse, volume};
+use super::{names, obtain, parse, volume};
 use crate::error::Advise;
 use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
-use crate::image::{self, Image, Source, Store};
+use crate::image::{Image, Source, Store};
 use crate::network::resolv;
 use crate::oci::image::ContainerConfig;
 use crate::rootfs::host_view::{self, View};
@@ -58,7 +58,7 @@ pub fn run(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
 }
 
 /// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet.
-fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pending) -> Result<(Config, Pending)> {
+fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Pending)> {
     if let Some(cidfile) = options.cidfile.as_ref().filter(|file| file.exists()) {
         bail!("the container id file {} exists already", cidfile.display());
     }
@@ -70,8 +70,8 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, mut pending: Pendi
         return Ok((config, pending));
     }
     let store = Store::new(&paths.store);
-    let image = image::open(&store, &source)?;
     let kept = options.userns.kept((caller.uid, caller.gid));
+    let (image, mut pending) = obtain::image(&store, &source, options, pending, kept)?;
     let map_id = pending.plan().maps.of_layers(kept).id();
     if !image.missing_layers(&store, &map_id).is_empty() {
         // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.

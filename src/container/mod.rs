@@ -8,6 +8,7 @@ pub mod log;
 pub mod moment;
 pub mod monitor;
 pub mod names;
+mod obtain;
 pub mod options;
 pub mod parse;
 pub mod record;

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::log::Driver;
+use super::obtain::Policy;
 use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, UsernsMode};
+use crate::image::pull::parse_platform;
 use crate::network::NetworkMode;
+use crate::oci::image::Platform;
 
 /// Whether a namespace is the container's own or the host's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -129,7 +132,17 @@ pub struct Options {
     /// Who is who: host-user (you are root inside) or keep-id[:uid=N,gid=N] (you keep your own number inside)
     #[arg(long, value_name = "MODE", default_value = "host-user")]
     pub userns: UsernsMode,
-    /// The image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or rootfs:DIR for a copy-on-write view of a directory
+    /// When to ask the registry for the image: always, missing, never, or newer
+    #[arg(long, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
+    pub pull: Policy,
+    /// The platform of the image, where its registry has several (default: this host's)
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    pub platform: Option<Platform>,
+    /// Say nothing of a pull
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The image: a registry's, such as alpine:3.23 or ghcr.io/ann/tool; or oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or
+    /// rootfs:DIR for a copy-on-write view of a directory
     #[arg(value_name = "IMAGE")]
     pub image: String,
     /// The command and its arguments (default: the image's)

@@ -106,13 +106,36 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
 pub fn resolve(blobs: &Blobs, index: &Index, tag: Option<&str>) -> Result<Image> {
     let named = named(index, tag)?;
     let (digest, manifest) = manifest_for_host(blobs, named)?;
+    for_linux(image(blobs, digest, &manifest)?)
+}
+
+/// Reads the image of exactly this manifest, to be run.
+pub fn open(blobs: &Blobs, manifest: &Descriptor) -> Result<Image> {
+    for_linux(read(blobs, manifest)?)
+}
+
+fn for_linux(image: Image) -> Result<Image> {
+    if !matches!(image.config.os.as_str(), "" | "linux") {
+        bail!("an image for {:?}: only those for linux run here", image.config.os);
+    }
+    Ok(image)
+}
+
+/// Reads the image of exactly this manifest, whatever platform it is for.
+pub fn read(blobs: &Blobs, manifest: &Descriptor) -> Result<Image> {
+    let bytes = blobs.read(manifest).context("cannot read the image's manifest")?;
+    match Document::parse(&bytes, &manifest.media_type).with_context(|| format!("cannot use {}", manifest.digest))? {
+        Document::Manifest(found) => image(blobs, manifest.digest.clone(), &found),
+        Document::Index(_) => bail!("{} is an index of images and not one of them", manifest.digest),
+    }
+}
+
+/// The image of a manifest that has been read.
+pub fn image(blobs: &Blobs, digest: Digest, manifest: &Manifest) -> Result<Image> {
     let config = blobs.read(&manifest.config).context("cannot read the image's configuration")?;
     let config = ImageConfig::parse(&config)?;
-    if !matches!(config.os.as_str(), "" | "linux") {
-        bail!("an image for {:?}: only those for linux run here", config.os);
-    }
-    let layers = layers(blobs, &manifest, &config)?;
-    Ok(Image { manifest: digest, id: manifest.config.digest, config, layers })
+    let layers = layers(blobs, manifest, &config)?;
+    Ok(Image { manifest: digest, id: manifest.config.digest.clone(), config, layers })
 }
 
 /// The entries called `tag`; without one, all, provided they are one image (for several platforms, perhaps).
@@ -147,14 +170,7 @@ fn manifest_for_host(blobs: &Blobs, mut candidates: Vec<Descriptor>) -> Result<(
     const LEVELS: usize = 4;
     let host = platform::host();
     for _ in 0..LEVELS {
-        let Some(chosen) = platform::choose(&candidates, &host) else {
-            let there: Vec<String> = candidates.iter().filter_map(|c| c.platform.as_ref()).map(platform::text).collect();
-            bail!(
-                "no image for {} (there: {})",
-                platform::text(&host),
-                if there.is_empty() { "none".into() } else { there.join(" ") }
-            );
-        };
+        let chosen = platform::choose_or_say(&candidates, &host)?;
         let bytes = blobs.read(chosen).context("cannot read the image's manifest")?;
         let document = Document::parse(&bytes, &chosen.media_type).with_context(|| format!("cannot use {}", chosen.digest))?;
         match document {

@@ -11,13 +11,17 @@
 //! ```
 
 mod archive;
+mod download;
 mod index;
 mod layout;
 mod limits;
 mod path;
 mod platform;
+mod progress;
+pub mod pull;
 mod reference;
 mod refs;
+mod registry;
 mod source;
 mod store;
 mod stream;
@@ -35,7 +39,7 @@ pub use self::source::Source;
 pub use self::store::Store;
 use crate::error::Advise;
 use crate::oci::digest::Digest;
-use crate::oci::image::{Descriptor, ImageConfig};
+use crate::oci::image::{Descriptor, ImageConfig, Platform};
 
 /// An image that is at hand: its documents read and verified, its layers perhaps not unpacked yet.
 #[derive(Debug, Clone)]
@@ -46,6 +50,14 @@ pub struct Image {
     pub config: ImageConfig,
     /// Bottom first.
     pub layers: Vec<Layer>,
+}
+
+impl Image {
+    /// Whether it says that it is for this platform. A variant is asked for only where one is named.
+    pub fn is_for(&self, platform: &Platform) -> bool {
+        let ImageConfig { os, architecture, variant, .. } = &self.config;
+        (os, architecture) == (&platform.os, &platform.architecture) && [variant, ""].contains(&platform.variant.as_str())
+    }
 }
 
 /// One layer of an image.
@@ -67,10 +79,15 @@ pub fn open(store: &Store, source: &Source) -> Result<Image> {
         }
         Source::OciArchive { file, tag } => archive::open(store, file, archive::Format::Oci, tag.as_deref()),
         Source::DockerArchive { file, reference } => archive::open(store, file, archive::Format::Docker, reference.as_deref()),
-        Source::Registry(_) => {
-            Err(anyhow!("there is no such image in the store")).hint(|| "oci:DIR[:TAG] or docker-archive:FILE")
-        }
+        Source::Registry(reference) => open_named(store, reference),
         Source::Rootfs(dir) => bail!("{} is a directory, not an image", dir.display()),
     };
     image.with_context(|| format!("cannot open image \"{source}\""))
+}
+
+fn open_named(store: &Store, reference: &Reference) -> Result<Image> {
+    match store.reference(reference)? {
+        Some(target) => layout::open(&layout::Blobs(store.root()), &target.manifest),
+        None => Err(anyhow!("no such image")).hint(|| format!("rl pull {}", reference.familiar())),
+    }
 }

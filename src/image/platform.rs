@@ -1,5 +1,7 @@
 //! Which manifest of an index is for this host (image-index.md, `platform`).
 
+use anyhow::{Context, Result, bail};
+
 use crate::oci::image::{Descriptor, Platform};
 
 /// This host, in the words of Go's GOOS and GOARCH, which image-spec uses.
@@ -25,6 +27,35 @@ pub fn choose<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Option<&'
         Some(p) => rank(&p.variant, platform),
         None => u8::MAX,
     })
+}
+
+/// The same, or an error that says what there is.
+pub fn choose_or_say<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Result<&'a Descriptor> {
+    choose(manifests, platform).with_context(|| {
+        let there: Vec<String> = manifests.iter().filter_map(|m| m.platform.as_ref()).map(text).collect();
+        let there = if there.is_empty() { "none".into() } else { there.join(" ") };
+        format!("no image for {} (there: {there})", text(platform))
+    })
+}
+
+/// Reads `os/arch[/variant]`, in the words of Go and in those of uname(1).
+pub fn parse(text: &str) -> Result<Platform> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let word =
+        |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if !(2..=3).contains(&parts.len()) || !parts.iter().all(word) {
+        bail!("{text:?} is not a platform: os/architecture[/variant]");
+    }
+    let (architecture, implied) = match parts[1] {
+        "x86_64" | "x86-64" => ("amd64", ""),
+        "i386" | "i686" | "x86" => ("386", ""),
+        "aarch64" => ("arm64", ""),
+        "armhf" => ("arm", "v7"),
+        "armel" => ("arm", "v6"),
+        other => (other, ""),
+    };
+    let variant = parts.get(2).copied().unwrap_or(implied);
+    Ok(Platform { architecture: architecture.into(), os: parts[0].into(), variant: variant.into() })
 }
 
 /// Lower is better. v1 is amd64's baseline and v8 arm64's.
@@ -74,6 +105,21 @@ mod tests {
         assert_eq!(chosen(&["linux/amd64/v3", "linux/amd64/v2", "linux/amd64"]).unwrap(), "linux/amd64");
         assert_eq!(chosen(&["linux/amd64/v3", "linux/amd64/v2"]).unwrap(), "linux/amd64/v2");
         assert_eq!(chosen(&["", "linux/amd64/v1"]).unwrap(), "linux/amd64/v1");
+    }
+
+    #[test]
+    fn a_platform_is_read_in_go_s_words_and_uname_s() {
+        for (given, read) in [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/arm64/v8", "linux/arm64/v8"),
+            ("linux/armhf", "linux/arm/v7"),
+        ] {
+            assert_eq!(text(&parse(given).unwrap()), read);
+        }
+        for wrong in ["", "linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux/a b"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -37,7 +37,6 @@ pub struct Reference {
     digest: Option<Digest>,
 }
 
-#[allow(dead_code)] // The store and the registry client, which are on their way.
 impl Reference {
     /// `docker.io`, `localhost:5000`, `[::1]:5000`.
     pub fn registry(&self) -> &str {

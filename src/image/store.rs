@@ -10,6 +10,7 @@
 //! layers/<map-id>/<chain-id>.tmp/     ... on its way; whoever unpacks it holds its flock
 //! layers/<map-id>/<chain-id>-<n>.rm/  ... on its way out
 //! tmp/<pid>-<n>/                      blobs on their way; as above
+//! downloads/<algorithm>-<hex>         a blob on its way from a registry (download.rs)
 //! tmp/<pid>-<n>/lease@<digest>        a manifest that is being pulled: what it names is not removed
 //! ```
 //!
@@ -117,6 +118,14 @@ impl Store {
 
     pub fn has_layer(&self, map_id: &str, chain_id: &Digest) -> bool {
         self.layer(map_id, chain_id).exists()
+    }
+
+    /// Where blobs grow that come from registries.
+    pub fn downloads(&self) -> Result<PathBuf> {
+        self.make()?;
+        let downloads = self.root.join("downloads");
+        make_directory(&downloads, 0o700)?;
+        Ok(downloads)
     }
 
     /// Makes the directories that everything else needs.

@@ -4,5 +4,6 @@ pub mod idmap;
 pub mod mapper;
 pub mod plan;
 pub mod shared;
+pub mod sharing;
 pub mod spawn;
 pub mod subid;

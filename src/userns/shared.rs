@@ -20,6 +20,7 @@ use anyhow::{Context, Result};
 use super::idmap::IdMaps;
 use super::mapper::{self, Made, Making, member_namespace};
 use super::plan::Plan;
+use super::sharing::Sharing;
 use crate::host::facts::Caller;
 use crate::host::paths::make_private_dir;
 use crate::sys::process::{self, ns};
@@ -35,6 +36,8 @@ pub struct Userns {
     making: Option<Made>,
     /// The map of a namespace nested in U, for Workers whose files are to belong to its ids; see [`Userns::for_layers`].
     nested: Option<IdMaps>,
+    /// Where others need not wait for `making`.
+    _sharing: Option<Sharing>,
 }
 
 /// This process's line in the registry, by descriptor: it may leave the host's mounts before it leaves U.
@@ -77,7 +80,7 @@ pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
     // Where others may write, somebody could have put a registry of theirs.
     make_private_dir(runtime, caller.uid)?;
     if let Some(namespace) = live_member(&registry) {
-        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None }));
+        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None, _sharing: None }));
     }
     if !registry.is_dir() {
         make_private_dir(&runtime.join("userns"), caller.uid)?;
@@ -85,7 +88,7 @@ pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
     }
     let lock = lock(&registry)?;
     if let Some(namespace) = live_member(&registry) {
-        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None }));
+        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None, _sharing: None }));
     }
     let making = Making::start(&plan, lock)?;
     Ok(Pending::Making { plan, registry, making })
@@ -155,7 +158,7 @@ impl Pending {
             Pending::Ready(userns) => Ok(userns),
             Pending::Making { plan, registry, making } => {
                 let (namespace, made) = making.finish()?;
-                Ok(Userns { namespace, plan, registry, making: Some(made), nested: None })
+                Ok(Userns { namespace, plan, registry, making: Some(made), nested: None, _sharing: None })
             }
         }
     }
@@ -173,7 +176,18 @@ impl Userns {
         let namespace = self.namespace.try_clone().context("cannot keep the user namespace")?;
         let maps = &self.plan.maps;
         let nested = kept.filter(|_| maps.has_ranges()).map(|(uid, gid)| maps.keep_id_within(uid, gid));
-        Ok(Userns { namespace, plan: self.plan.clone(), registry: self.registry.clone(), making: None, nested })
+        Ok(Userns { namespace, plan: self.plan.clone(), registry: self.registry.clone(), making: None, nested, _sharing: None })
+    }
+
+    /// For a process that works for long before it is a member: others may make or join U meanwhile.
+    pub fn share(&mut self) -> Result<()> {
+        if self.making.is_none() {
+            return Ok(());
+        }
+        let namespace = self.namespace.try_clone().context("cannot keep the user namespace")?;
+        let (plan, registry, making) = (self.plan.clone(), self.registry.clone(), self.making.take());
+        self._sharing = Some(Sharing::start(Userns { namespace, plan, registry, making, nested: None, _sharing: None })?);
+        Ok(())
     }
 
     /// The short name of the map, for what is stored under it.
@@ -209,7 +223,7 @@ impl Userns {
     /// U as a process has it that was forked while U was [`Pending`] and was handed the descriptor afterwards.
     pub fn handed(namespace: OwnedFd, prospect: Prospect) -> Userns {
         let Prospect { plan, registry, making } = prospect;
-        Userns { namespace, plan, registry, making, nested: None }
+        Userns { namespace, plan, registry, making, nested: None, _sharing: None }
     }
 
     /// The descriptor, to be handed on.

@@ -36,6 +36,9 @@ use crate::oci::digest::Tee;
 use crate::userns::shared::Userns;
 use crate::userns::spawn::{Confined, confined, worker};
 
+/// Told of a layer before (false) and after (true) it is unpacked.
+pub type Step<'a> = &'a mut dyn FnMut(&Layer, bool) -> Result<()>;
+
 impl Image {
     /// The layers that are not unpacked for this id map.
     pub fn missing_layers(&self, store: &Store, map_id: &str) -> Vec<&Layer> {
@@ -49,6 +52,11 @@ impl Image {
 
     /// Unpacks what is missing. Returns what had to be left out, each thing once.
     pub fn unpack(&self, store: &Store, userns: &Userns) -> Result<Vec<String>> {
+        self.unpack_while(store, userns, &mut |_, _| Ok(()))
+    }
+
+    /// The same, with a call before each layer, which may wait for its blob, and one after.
+    pub fn unpack_while(&self, store: &Store, userns: &Userns, step: Step) -> Result<Vec<String>> {
         let map_id = userns.map_id();
         let missing: Vec<usize> =
             (0..self.layers.len()).filter(|&number| !store.has_layer(&map_id, &self.layers[number].chain_id)).collect();
@@ -57,7 +65,7 @@ impl Image {
         }
         store.abandoned_layers(&map_id)?.into_iter().try_for_each(|claim| discard(userns, claim))?;
         let mut unpacker =
-            Unpacker { image: self, store, userns, running: VecDeque::new(), done: Vec::new(), warnings: BTreeSet::new() };
+            Unpacker { image: self, store, userns, step, running: VecDeque::new(), done: Vec::new(), warnings: BTreeSet::new() };
         let unpacked = unpacker.all(&missing);
         // What is whole stays, whatever became of the others: the next one need not unpack it again.
         let committed = unpacker.close();
@@ -75,6 +83,7 @@ struct Unpacker<'a> {
     image: &'a Image,
     store: &'a Store,
     userns: &'a Userns,
+    step: Step<'a>,
     /// Lowest first.
     running: VecDeque<Running<'a>>,
     /// Whole, and not yet on disk.
@@ -95,6 +104,7 @@ impl<'a> Unpacker<'a> {
                 self.finish_lowest()?;
             }
             let layer = &self.image.layers[number];
+            (self.step)(layer, false)?;
             let started = self.start(number).with_context(|| failed(layer))?;
             self.running.extend(started);
         }
@@ -142,7 +152,7 @@ impl<'a> Unpacker<'a> {
             Ok(warnings) => {
                 self.warnings.extend(warnings);
                 self.done.push(claim);
-                Ok(())
+                (self.step)(layer, true)
             }
             Err(error) => {
                 // The first error is the one to tell; what cannot be removed now is removed by the next unpack.
