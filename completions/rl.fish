@@ -29,6 +29,17 @@ complete -c rl -n "__fish_rl_needs_command" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_needs_command" -s V -l version -d 'Print version'
 complete -c rl -n "__fish_rl_needs_command" -f -a "run" -d 'Run a command in a new container'
 complete -c rl -n "__fish_rl_needs_command" -f -a "pull" -d 'Download images from registries'
+complete -c rl -n "__fish_rl_needs_command" -f -a "create" -d 'Create a container without starting it'
+complete -c rl -n "__fish_rl_needs_command" -f -a "start" -d 'Start containers that were created, or have ended'
+complete -c rl -n "__fish_rl_needs_command" -f -a "stop" -d 'Stop containers: their stop signal, then SIGKILL'
+complete -c rl -n "__fish_rl_needs_command" -f -a "restart" -d 'Stop containers and start them again'
+complete -c rl -n "__fish_rl_needs_command" -f -a "kill" -d 'Send a signal to containers'
+complete -c rl -n "__fish_rl_needs_command" -f -a "pause" -d 'Freeze all processes of containers'
+complete -c rl -n "__fish_rl_needs_command" -f -a "unpause" -d 'Let frozen containers go on'
+complete -c rl -n "__fish_rl_needs_command" -f -a "wait" -d 'Wait for containers to end, and print their exit codes'
+complete -c rl -n "__fish_rl_needs_command" -f -a "exec" -d 'Run another command in a running container'
+complete -c rl -n "__fish_rl_needs_command" -f -a "attach" -d 'Stay with a running container: its output from now on, your input, your signals'
+complete -c rl -n "__fish_rl_needs_command" -f -a "rename" -d 'Give a container another name'
 complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, as JSON'
@@ -37,6 +48,9 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
 complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
 complete -c rl -n "__fish_rl_needs_command" -f -a "generate" -d 'Write man pages and completions into a directory'
+complete -c rl -n "__fish_rl_using_subcommand run" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''
+false\t''"
 complete -c rl -n "__fish_rl_using_subcommand run" -l name -d 'Name of the container (default: a pleasant random one)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s e -l env -d 'Set an environment variable; without a value it is taken from here' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l env-file -d 'Read environment variables from a file' -r -F
@@ -60,6 +74,8 @@ journald\t'The host\'s journal'
 none\t'Nowhere'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l log-opt -d 'Option of the log driver: max-size=10m, max-file=3, tag=…, labels=…, env=…' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l stop-signal -d 'Signal that asks the container to end (default: the image\'s, or TERM)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l stop-timeout -d 'Seconds between that signal and SIGKILL (default: 10)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l restart -d 'When to start it again after its end: no, on-failure[:N], always or unless-stopped' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l device -d 'Give the container a device node of the host' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l group-add -d 'Add a supplementary group, by name or number' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l umask -d 'File mode creation mask, in octal (default: 0022)' -r
@@ -80,6 +96,7 @@ never\t'Never'
 newer\t'Every time, but what is at hand will do where the registry cannot be reached'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l platform -d 'The platform of the image, where its registry has several (default: this host\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand run" -s d -l detach -d 'Leave it running in the background and print its id'
 complete -c rl -n "__fish_rl_using_subcommand run" -s i -l interactive -d 'Keep stdin open'
 complete -c rl -n "__fish_rl_using_subcommand run" -s t -l tty -d 'Give the container a terminal of its own'
 complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the container and its anonymous volumes when it ends'
@@ -92,6 +109,105 @@ complete -c rl -n "__fish_rl_using_subcommand pull" -l platform -d 'The platform
 complete -c rl -n "__fish_rl_using_subcommand pull" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand pull" -s q -l quiet -d 'Print only the image\'s id'
 complete -c rl -n "__fish_rl_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand create" -l name -d 'Name of the container (default: a pleasant random one)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s e -l env -d 'Set an environment variable; without a value it is taken from here' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l env-file -d 'Read environment variables from a file' -r -F
+complete -c rl -n "__fish_rl_using_subcommand create" -s w -l workdir -d 'Working directory in the container; made if missing' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s u -l user -d 'User to run as, by name or number' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l entrypoint -d 'Replace the image\'s entrypoint; "" removes it' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s h -l hostname -d 'Host name in the container (default: its short id)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s l -l label -d 'Attach a label' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cidfile -d 'Write the container\'s id to a file, which must not exist yet' -r -F
+complete -c rl -n "__fish_rl_using_subcommand create" -l tmpfs -d 'Mount a tmpfs' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s v -l volume -d 'Mount a directory or file of the host, or a named volume (made if missing)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line to /etc/hosts' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for /etc/resolv.conf' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l ulimit -d 'Set a resource limit' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l shm-size -d 'Size of /dev/shm' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
+local\t'Plain lines that keep every byte; five files of 20 MB unless told otherwise'
+journald\t'The host\'s journal'
+none\t'Nowhere'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l log-opt -d 'Option of the log driver: max-size=10m, max-file=3, tag=…, labels=…, env=…' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l stop-signal -d 'Signal that asks the container to end (default: the image\'s, or TERM)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l stop-timeout -d 'Seconds between that signal and SIGKILL (default: 10)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l restart -d 'When to start it again after its end: no, on-failure[:N], always or unless-stopped' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l device -d 'Give the container a device node of the host' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l group-add -d 'Add a supplementary group, by name or number' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l umask -d 'File mode creation mask, in octal (default: 0022)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l pid -d 'PID namespace' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l ipc -d 'IPC namespace: System V IPC, message queues, /dev/shm' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l uts -d 'UTS namespace: the host name' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l cgroupns -d 'Cgroup namespace' -r -f -a "private\t'A namespace of the container\'s own'
+host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l cap-add -d 'Add a capability, or ALL' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cap-drop -d 'Drop a capability, or ALL' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l userns -d 'Who is who: host-user (you are root inside) or keep-id[:uid=N,gid=N] (you keep your own number inside)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l pull -d 'When to ask the registry for the image: always, missing, never, or newer' -r -f -a "always\t'Every time; only what has changed is downloaded'
+missing\t'When the image is not at hand'
+never\t'Never'
+newer\t'Every time, but what is at hand will do where the registry cannot be reached'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l platform -d 'The platform of the image, where its registry has several (default: this host\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand create" -s i -l interactive -d 'Keep stdin open'
+complete -c rl -n "__fish_rl_using_subcommand create" -s t -l tty -d 'Give the container a terminal of its own'
+complete -c rl -n "__fish_rl_using_subcommand create" -l rm -d 'Remove the container and its anonymous volumes when it ends'
+complete -c rl -n "__fish_rl_using_subcommand create" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
+complete -c rl -n "__fish_rl_using_subcommand create" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand create" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
+complete -c rl -n "__fish_rl_using_subcommand create" -s q -l quiet -d 'Say nothing of a pull'
+complete -c rl -n "__fish_rl_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand start" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
+complete -c rl -n "__fish_rl_using_subcommand start" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''
+false\t''"
+complete -c rl -n "__fish_rl_using_subcommand start" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand start" -s a -l attach -d 'Stay with it: show its output, pass signals on, end with its exit code'
+complete -c rl -n "__fish_rl_using_subcommand start" -s i -l interactive -d 'Give it this input too'
+complete -c rl -n "__fish_rl_using_subcommand start" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand stop" -s t -l time -l timeout -d 'Seconds between the two (default: the container\'s, or 10); -1 waits for ever' -r
+complete -c rl -n "__fish_rl_using_subcommand stop" -s s -l signal -d 'Another signal to begin with' -r
+complete -c rl -n "__fish_rl_using_subcommand stop" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand stop" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand restart" -s t -l time -l timeout -d 'Seconds between the stop signal and SIGKILL (default: the container\'s, or 10); -1 waits for ever' -r
+complete -c rl -n "__fish_rl_using_subcommand restart" -s s -l signal -d 'Another signal to stop them with' -r
+complete -c rl -n "__fish_rl_using_subcommand restart" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand restart" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand kill" -s s -l signal -d 'Which, by name or number' -r
+complete -c rl -n "__fish_rl_using_subcommand kill" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand kill" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand pause" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand pause" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand unpause" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand unpause" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand wait" -l condition -d 'What to wait for' -r -f -a "not-running\t'That it does not run, now or later'
+next-exit\t'The next time that it ends'
+removed\t'That it is removed'"
+complete -c rl -n "__fish_rl_using_subcommand wait" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand exec" -s u -l user -d 'User to run as, by name or number (default: the container\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand exec" -s w -l workdir -d 'Working directory (default: the container\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand exec" -s e -l env -d 'Set an environment variable; without a value it is taken from here' -r
+complete -c rl -n "__fish_rl_using_subcommand exec" -l env-file -d 'Read environment variables from a file' -r -F
+complete -c rl -n "__fish_rl_using_subcommand exec" -l detach-keys -d 'Keys that leave it running ("" for none)' -r
+complete -c rl -n "__fish_rl_using_subcommand exec" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand exec" -s d -l detach -d 'Leave it running in the background'
+complete -c rl -n "__fish_rl_using_subcommand exec" -s i -l interactive -d 'Keep stdin open'
+complete -c rl -n "__fish_rl_using_subcommand exec" -s t -l tty -d 'Give it a terminal of its own'
+complete -c rl -n "__fish_rl_using_subcommand exec" -l privileged -d 'All capabilities within the container\'s user namespace'
+complete -c rl -n "__fish_rl_using_subcommand exec" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand attach" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
+complete -c rl -n "__fish_rl_using_subcommand attach" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''
+false\t''"
+complete -c rl -n "__fish_rl_using_subcommand attach" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand attach" -l no-stdin -d 'Leave your input out'
+complete -c rl -n "__fish_rl_using_subcommand attach" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand rename" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand rename" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand ps" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'

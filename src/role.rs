@@ -15,6 +15,8 @@ pub enum Role {
     Monitor,
     /// Becomes the payload; `container/init.rs`.
     Init,
+    /// Becomes another process of the container; `container/join.rs`.
+    Joiner,
     /// PID 1 under `--init`: forwards signals and reaps; `container/init.rs`.
     Reaper,
 }
@@ -28,6 +30,7 @@ impl Role {
             Role::Worker => "worker",
             Role::Monitor => "monitor",
             Role::Init => "init",
+            Role::Joiner => "joiner",
             Role::Reaper => "reaper",
         }
     }

@@ -1,18 +1,28 @@
 //! The command line: one file per verb. Each has its arguments (the doc comments are the help), one call down, and prints.
 
+mod attach;
+mod create;
+mod exec;
 mod generate;
 mod info;
 mod inspect;
+mod kill;
 mod listing;
 mod logs;
 mod output;
+mod pause;
 mod ps;
 mod pull;
+mod rename;
+mod restart;
 mod rm;
 mod run;
+mod start;
+mod stop;
 mod template;
 mod unshare;
 mod volume;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,7 +31,7 @@ use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::error::{Advise, EXIT_RL};
+use crate::error::{Advise, EXIT_RL, Failure};
 use crate::host::facts::Caller;
 use crate::host::paths::{Paths, runtime_dir};
 use crate::image::Store;
@@ -45,6 +55,19 @@ pub struct Cli {
 enum Verb {
     Run(Box<run::Args>),
     Pull(pull::Args),
+    Create(Box<create::Args>),
+    Start(start::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    Kill(kill::Args),
+    /// Freeze all processes of containers
+    Pause(pause::Args),
+    /// Let frozen containers go on
+    Unpause(pause::Args),
+    Wait(wait::Args),
+    Exec(exec::Args),
+    Attach(attach::Args),
+    Rename(rename::Args),
     Ps(ps::Args),
     Rm(rm::Args),
     Inspect(inspect::Args),
@@ -145,6 +168,17 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
     match cli.verb {
         Verb::Run(args) => run::run(&args, &mut context),
         Verb::Pull(args) => pull::run(&args, &context),
+        Verb::Create(args) => create::run(&args, &context),
+        Verb::Start(args) => start::run(&args, &context),
+        Verb::Stop(args) => stop::run(&args, &context),
+        Verb::Restart(args) => restart::run(&args, &context),
+        Verb::Kill(args) => kill::run(&args, &context),
+        Verb::Pause(args) => pause::run(&args, true, &context),
+        Verb::Unpause(args) => pause::run(&args, false, &context),
+        Verb::Wait(args) => wait::run(&args, &context),
+        Verb::Exec(args) => exec::run(&args, &context),
+        Verb::Attach(args) => attach::run(&args, &context),
+        Verb::Rename(args) => rename::run(&args, &context),
         Verb::Ps(args) => ps::run(&args, &context),
         Verb::Rm(args) => rm::run(&args, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),
@@ -154,4 +188,21 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Info(args) => info::run(&args, &context),
         Verb::Generate(args) => generate::run(&args),
     }
+}
+
+/// Does the same to each; goes on after a failure, as Docker. 1 when there was one.
+fn attempt(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<u8> {
+    let mut code = 0;
+    for wanted in names {
+        if let Err(error) = act(wanted) {
+            Failure::from(&error).print();
+            code = 1;
+        }
+    }
+    Ok(code)
+}
+
+/// The same, and prints the names of those that it worked for.
+fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<u8> {
+    attempt(names, |wanted| act(wanted).and_then(|()| output::line(wanted)))
 }

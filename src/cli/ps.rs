@@ -40,7 +40,7 @@ const CONTAINERS: Listing = Listing {
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     remove::sweep(&context.paths, || context.userns())?;
     let records = record::list(&context.paths)?;
-    let shown: Vec<&Record> = records.iter().filter(|r| args.all || r.state.status == Status::Running).collect();
+    let shown: Vec<&Record> = records.iter().filter(|r| args.all || r.state.status.is_up()).collect();
     CONTAINERS.print(args.format.as_deref(), args.quiet, shown.into_iter().map(row))?;
     Ok(0)
 }
@@ -75,6 +75,8 @@ fn status(record: &Record) -> String {
     match state.status {
         Status::Created => "Created".into(),
         Status::Running => format!("Up {}", since(&state.started_at)),
+        Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),
+        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code.unwrap_or(0), since(&state.finished_at)),
         Status::Lost => "Lost".into(),
         Status::Exited => match (state.exit_code, &state.finished_at) {
             (Some(code), Some(_)) => format!("Exited ({code}) {} ago", since(&state.finished_at)),

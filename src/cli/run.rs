@@ -3,6 +3,8 @@
 use anyhow::Result;
 
 use super::Context;
+use crate::container::attend::Company;
+use crate::container::console::Keys;
 use crate::container::launch;
 use crate::container::options::Options;
 use crate::userns::shared;
@@ -10,12 +12,36 @@ use crate::userns::shared;
 /// Run a command in a new container
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Leave it running in the background and print its id
+    #[arg(short, long)]
+    detach: bool,
+    #[command(flatten)]
+    attached: Attached,
     #[command(flatten)]
     options: Options,
+}
+
+/// How to stay with a container; shared by the verbs that do.
+#[derive(Debug, clap::Args)]
+pub struct Attached {
+    /// Keys that leave the container running ("" for none)
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: Keys,
+    /// Pass signals on to the container; --sig-proxy=false leaves it at the first
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+}
+
+impl Attached {
+    /// The company that these flags describe.
+    pub fn company(&self, interactive: bool) -> Company {
+        Company::Attached { interactive, keys: self.detach_keys.clone(), sig_proxy: self.sig_proxy }
+    }
 }
 
 /// Ends with the container's exit code.
 pub fn run(args: &Args, context: &mut Context) -> Result<u8> {
     let pending = context.pending.take().unwrap_or_else(|| shared::begin(&context.caller, &context.paths.runtime))?;
-    launch::run(&args.options, &context.paths, &context.caller, pending)
+    let company = if args.detach { Company::None } else { args.attached.company(args.options.interactive) };
+    launch::run(&args.options, &company, &context.paths, &context.caller, pending)
 }

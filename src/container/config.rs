@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::log::{self, LogConfig};
 use super::options::{Options, Share};
 use super::parse::{MountSource, MountSpec};
+use super::restart::RestartPolicy;
 use crate::network::NetworkMode;
 use crate::oci::image::ContainerConfig;
 use crate::oci::runtime::{self, Device, Linux, Mount, Process, Rlimit, Root, Spec};
@@ -39,6 +40,11 @@ pub struct Config {
     pub root: RootSource,
     pub labels: BTreeMap<String, String>,
     pub stop_signal: i32,
+    /// Seconds between that signal and SIGKILL.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stop_timeout: Option<u32>,
+    #[serde(default)]
+    pub restart: RestartPolicy,
     pub network: NetworkMode,
     /// `/etc/hosts` lines asked for.
     pub add_hosts: Vec<(String, std::net::IpAddr)>,
@@ -118,6 +124,8 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         keep_id,
         labels,
         stop_signal: stop_signal(options, given.image)?,
+        stop_timeout: options.stop_timeout,
+        restart: restart(options)?,
         id: given.id,
         name: given.name,
         named: options.name.is_some(),
@@ -305,6 +313,13 @@ fn labels(options: &Options, image: &ContainerConfig) -> BTreeMap<String, String
         labels.insert(key.into(), value.into());
     }
     labels
+}
+
+fn restart(options: &Options) -> Result<RestartPolicy> {
+    if options.rm && options.restart != RestartPolicy::No {
+        bail!("--rm and --restart {} exclude each other", options.restart);
+    }
+    Ok(options.restart)
 }
 
 fn stop_signal(options: &Options, image: &ContainerConfig) -> Result<i32> {

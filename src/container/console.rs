@@ -5,8 +5,9 @@
 //! hang us with it.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
@@ -53,10 +54,73 @@ pub fn copy_size(master: BorrowedFd) {
     }
 }
 
+/// The keys that leave a container without ending it (docker-attach(1), `--detach-keys`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys(Vec<u8>);
+
+impl Default for Keys {
+    /// ctrl-p, ctrl-q.
+    fn default() -> Keys {
+        Keys(vec![16, 17])
+    }
+}
+
+impl FromStr for Keys {
+    type Err = anyhow::Error;
+
+    /// Comma-separated: one character, or `ctrl-` and a letter or one of `@[\\]^_`. Nothing at all: no keys leave.
+    fn from_str(text: &str) -> Result<Keys> {
+        let key = |word: &str| match (word.as_bytes(), word.strip_prefix("ctrl-").map(str::as_bytes)) {
+            ([one], _) => Ok(*one),
+            (_, Some([letter @ b'a'..=b'z'])) => Ok(letter - b'a' + 1),
+            (_, Some([other @ (b'@' | b'['..=b'_')])) => Ok(other - b'@'),
+            _ => bail!("unknown key \"{word}\": want a character, or ctrl- and a letter"),
+        };
+        if text.is_empty() {
+            return Ok(Keys(Vec::new()));
+        }
+        text.split(',').map(key).collect::<Result<_>>().map(Keys)
+    }
+}
+
+/// Looks for the keys in what is typed.
+struct Escape {
+    keys: Keys,
+    matched: usize,
+}
+
+impl Escape {
+    /// What of `typed` is for the payload; true when all keys have come, one after the other.
+    fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+        let keys = &self.keys.0;
+        let mut through = Vec::with_capacity(typed.len());
+        for &byte in typed {
+            if keys.get(self.matched) == Some(&byte) {
+                self.matched += 1;
+                if self.matched == keys.len() {
+                    return (through, true);
+                }
+                continue;
+            }
+            through.extend_from_slice(&keys[..self.matched]);
+            self.matched = 0;
+            match keys.first() == Some(&byte) {
+                true => self.matched = 1,
+                false => through.push(byte),
+            }
+        }
+        (through, false)
+    }
+}
+
 /// One direction: what is read from `source` is written to `sink`.
 struct Relay {
     source: OwnedFd,
     sink: OwnedFd,
+    /// On the way in from a terminal.
+    escape: Option<Escape>,
+    /// The keys to leave were typed.
+    left: bool,
     pending: Vec<u8>,
     /// No more will come.
     ended: bool,
@@ -68,7 +132,7 @@ const CHUNK: usize = 64 << 10;
 
 impl Relay {
     fn new(source: OwnedFd, sink: OwnedFd) -> Relay {
-        Relay { source, sink, pending: Vec::new(), ended: false, broken: false }
+        Relay { source, sink, escape: None, left: false, pending: Vec::new(), ended: false, broken: false }
     }
 
     fn is_done(&self) -> bool {
@@ -101,6 +165,9 @@ impl Relay {
                 }
             };
             self.pending.truncate(length);
+            if let Some(escape) = &mut self.escape {
+                (self.pending, self.left) = escape.filter(&self.pending);
+            }
         } else {
             match write(&self.sink, &self.pending) {
                 Ok(length) => drop(self.pending.drain(..length)),
@@ -109,6 +176,16 @@ impl Relay {
             }
         }
     }
+}
+
+/// What [`Relays::advance`] has found.
+pub struct Advance {
+    /// Nobody reads one of the outputs any more.
+    pub broken: bool,
+    /// The keys to leave were typed.
+    pub left: bool,
+    /// The caller's input is at its end.
+    pub input_ended: bool,
 }
 
 /// All relays of one container.
@@ -135,16 +212,19 @@ impl Relays {
         Ok(relays)
     }
 
-    /// With a terminal: both directions through its master.
-    pub fn of_terminal(master: &OwnedFd, interactive: bool) -> Result<Relays> {
+    /// With a terminal: both directions through its master, or outwards from a pipe that Monitor writes to.
+    pub fn of_terminal(master: &OwnedFd, input: Option<&Keys>, output: Option<OwnedFd>) -> Result<Relays> {
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
         fcntl(master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK)).context("cannot unblock the terminal")?;
         let own = |fd: BorrowedFd| fd.try_clone_to_owned().context("cannot duplicate a stream");
         let mut relays = Relays::default();
-        if interactive {
-            relays.inward.push(Relay::new(own(std::io::stdin().as_fd())?, own(master.as_fd())?));
+        if let Some(keys) = input {
+            let mut relay = Relay::new(own(std::io::stdin().as_fd())?, own(master.as_fd())?);
+            relay.escape = Some(Escape { keys: keys.clone(), matched: 0 });
+            relays.inward.push(relay);
         }
-        relays.outward.push(Relay::new(own(master.as_fd())?, own(std::io::stdout().as_fd())?));
+        let source = output.map_or_else(|| own(master.as_fd()), Ok)?;
+        relays.outward.push(Relay::new(source, own(std::io::stdout().as_fd())?));
         Ok(relays)
     }
 
@@ -153,8 +233,8 @@ impl Relays {
         self.inward.iter().chain(&self.outward).map(Relay::interest).collect()
     }
 
-    /// Moves what is ready; `ready` are the raw descriptors that poll(2) named. True when nobody reads one of the outputs any more.
-    pub fn advance(&mut self, ready: &[i32]) -> bool {
+    /// Moves what is ready; `ready` are the raw descriptors that poll(2) named.
+    pub fn advance(&mut self, ready: &[i32]) -> Advance {
         for relay in self.inward.iter_mut().chain(&mut self.outward) {
             let awaited = if relay.pending.is_empty() { relay.source.as_raw_fd() } else { relay.sink.as_raw_fd() };
             if ready.contains(&awaited) {
@@ -162,10 +242,12 @@ impl Relays {
             }
         }
         let broken = self.outward.iter().any(|relay| relay.broken);
+        let left = self.inward.iter().any(|relay| relay.left);
+        let input_ended = self.inward.iter().any(Relay::is_done);
         // A finished inward relay closes its end: the payload sees EOF.
         self.inward.retain(|relay| !relay.is_done());
         self.outward.retain(|relay| !relay.is_done());
-        broken
+        Advance { broken, left, input_ended }
     }
 
     /// After the payload's end: all that it still wrote. With the payload its whole PID namespace has gone, so the ends are at hand.
@@ -184,5 +266,30 @@ impl Relays {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_as_dockers() {
+        assert_eq!("ctrl-p,ctrl-q".parse::<Keys>().unwrap(), Keys::default());
+        assert_eq!("a,ctrl-[,ctrl-@".parse::<Keys>().unwrap(), Keys(vec![b'a', 27, 0]));
+        assert_eq!("".parse::<Keys>().unwrap(), Keys(vec![]));
+        assert!("ctrl-".parse::<Keys>().is_err() && "ab".parse::<Keys>().is_err() && "ctrl-1".parse::<Keys>().is_err());
+    }
+
+    #[test]
+    fn only_the_whole_sequence_leaves_and_the_rest_comes_through() {
+        let escape = || Escape { keys: Keys::default(), matched: 0 };
+        assert_eq!(escape().filter(b"ab\x10c"), (b"ab\x10c".to_vec(), false));
+        assert_eq!(escape().filter(b"ab\x10\x10\x11cd"), (b"ab\x10".to_vec(), true));
+        let mut split = escape();
+        assert_eq!(split.filter(b"x\x10"), (b"x".to_vec(), false));
+        assert_eq!(split.filter(b"\x11"), (vec![], true));
+        let mut none = Escape { keys: Keys(vec![]), matched: 0 };
+        assert_eq!(none.filter(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
     }
 }

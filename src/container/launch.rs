@@ -1,26 +1,26 @@
-//! Client: from the command line to a running container, and beside it until it ends.
+//! Client: from the command line to a running container.
 //!
 //! Started by the user. Namespaces: all the host's. Owns the caller's terminal and streams, one end of the conversation with Monitor, and
 //! until Monitor has it the record's lock. While newuidmap and newgidmap work it does everything that needs no ids of U.
-//! Waits for signals, Monitor's messages and the streams it relays. Ends with the payload's exit code, right at Monitor's report.
+//! Then it attends the container (attend.rs), or leaves it to its Monitor.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 
+use super::attend::{self, Attendance, Company, Outcome};
 use super::config::{self, Config, Given};
-use super::console::{self, RawMode, Relays};
-use super::monitor::{self, Monitor};
+use super::console::{self, Relays};
+use super::monitor::{self, Monitor, Origin};
 use super::options::Options;
-use super::record::{self, Draft};
-use super::stdio::{self, Ends};
-use super::wire::{self, FromClient, FromMonitor, milestone};
+use super::record::{self, Record, State};
+use super::restart::RestartPolicy;
+use super::stdio::{self, Ends, Streams};
+use super::wire::{self, FromClient};
 use super::{names, obtain, parse, volume};
 use crate::error::Advise;
 use crate::host::facts::{Caller, kernel};
@@ -31,6 +31,7 @@ use crate::oci::image::ContainerConfig;
 use crate::rootfs::host_view::{self, View};
 use crate::rootfs::mountinfo;
 use crate::rootfs::plan::{self, Plan, RootSource, Surroundings};
+use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Fork};
 use crate::sys::{fs as sys_fs, sock};
 use crate::userns::idmap::{IdMaps, to_host};
@@ -39,22 +40,60 @@ use crate::userns::shared::Pending;
 /// Group `tty` in practically every distribution, and what glibc's grantpt wants.
 const TTY_GROUP: u32 = 5;
 
-/// `rl run`: returns the payload's exit code.
-pub fn run(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<u8> {
-    check_terminal(options)?;
+/// `rl run`: returns the payload's exit code; detached, prints the container's id and returns 0.
+pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller, pending: Pending) -> Result<u8> {
+    let attached = matches!(company, Company::Attached { .. });
+    if attached {
+        check_terminal(options.tty && options.interactive)?;
+    }
+    warn(&pending);
+    let (config, pending) = prepare(options, paths, caller, pending)?;
+    // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
+    let signals = attend::catch_signals(company, options.tty)?;
+    let (id, name) = (config.id.clone(), config.name.clone());
+    let launch = Launch { config, state: State::created(&record::boot_id()), draft: Draft::New(options) };
+    let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
+    let end = started.attend(&signals, company);
+    if end.is_err() {
+        started.take_back(paths, options);
+    }
+    match end? {
+        Outcome::Started => println!("{id}"),
+        Outcome::Ended(code) => return Ok(code),
+        Outcome::Detached => {}
+    }
+    Ok(0)
+}
+
+/// `rl create`: the record of a container that nobody has started; returns its id.
+pub fn create(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<String> {
+    warn(&pending);
+    let (config, pending) = prepare(options, paths, caller, pending)?;
+    let plan = pending.plan();
+    let overlay = has_overlay(&config, needs_tmpfs(paths)?);
+    let draft = make_record(options, paths, &config, plan.maps.root(), overlay)?;
+    record::write_json(&draft.directory, "state.json", &State::created(&record::boot_id()))?;
+    Ok(config.id)
+}
+
+/// `rl start`: starts a container that there is already; its record is locked by `directory`. Returns as [`run`].
+pub fn start_again(record: Record, directory: File, company: &Company, paths: &Paths, pending: Pending) -> Result<u8> {
+    let config = record.config;
+    let signals = attend::catch_signals(company, config.spec.process.terminal)?;
+    let name = config.name.clone();
+    let state = State { boot_id: record::boot_id(), restart_count: 0, stopped: false, ..record.state };
+    let launch = Launch { config, state, draft: Draft::Made(record::Draft { path: record.directory, directory }) };
+    let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
+    Ok(match started.attend(&signals, company)? {
+        Outcome::Ended(code) => code,
+        Outcome::Started | Outcome::Detached => 0,
+    })
+}
+
+fn warn(pending: &Pending) {
     if let Some((lacking, cure)) = &pending.plan().warning {
         eprintln!("rl: {lacking} (try: {cure})");
     }
-    let (config, pending) = prepare(options, paths, caller, pending)?;
-    // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
-    let signals = catch_signals(options.tty)?;
-    let name = config.name.clone();
-    let mut started = start(config, options, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
-    let code = attend(&mut started, &signals, options);
-    if code.is_err() {
-        started.take_back(paths, options);
-    }
-    code
 }
 
 /// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet.
@@ -85,9 +124,9 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
     Ok((configure(options, paths, caller, Some(&image), root)?, pending))
 }
 
-fn check_terminal(options: &Options) -> Result<()> {
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-    if options.tty && options.interactive && !is_terminal {
+/// A terminal can only take what is typed on one.
+pub fn check_terminal(needed: bool) -> Result<()> {
+    if needed && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Err(anyhow!("the input device is not a terminal")).hint(|| "leave out -t, or run it from a terminal");
     }
     Ok(())
@@ -119,11 +158,6 @@ fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&I
     let id = random_id()?;
     let name = options.name.clone().unwrap_or_else(|| names::from_id(&id));
     let none = ContainerConfig::default();
-    let mut env_files = Vec::new();
-    for file in &options.env_file {
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read env file {}", file.display()))?;
-        env_files.extend(parse::env_file(&text).with_context(|| format!("bad env file {}", file.display()))?);
-    }
     config::build(
         options,
         Given {
@@ -137,11 +171,21 @@ fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&I
             hostname: nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default(),
             caller: (caller.uid, caller.gid),
             lookup: &|name| std::env::var(name).ok(),
-            env_files,
+            env_files: env_files(&options.env_file)?,
             volumes: &paths.volumes(),
             volume_name: &|| random_id().unwrap_or_default(),
         },
     )
+}
+
+/// The entries of `--env-file`s.
+pub fn env_files(files: &[PathBuf]) -> Result<Vec<String>> {
+    let mut entries = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read env file {}", file.display()))?;
+        entries.extend(parse::env_file(&text).with_context(|| format!("bad env file {}", file.display()))?);
+    }
+    Ok(entries)
 }
 
 /// 64 hex digits.
@@ -151,15 +195,47 @@ fn random_id() -> Result<String> {
     Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// What is to be started.
+struct Launch<'a> {
+    config: Config,
+    state: State,
+    draft: Draft<'a>,
+}
+
+/// The record of what is to be started.
+enum Draft<'a> {
+    /// Is yet to be made.
+    New(&'a Options),
+    /// Is there, and locked.
+    Made(record::Draft),
+}
+
 /// A container that runs, or is about to.
 struct Started {
     monitor: process::Child,
     conversation: OwnedFd,
     config: Config,
     relays: Relays,
+    /// Where Monitor writes the payload's output for us, when it is not ours to relay.
+    outputs: Option<Ends>,
 }
 
 impl Started {
+    /// Stays with it as long as the caller wants.
+    fn attend(&mut self, signals: &Option<SignalFd>, company: &Company) -> Result<Outcome> {
+        let (relays, outputs) = (std::mem::take(&mut self.relays), self.outputs.take());
+        let terminal = self.config.spec.process.terminal;
+        let attendance = Attendance { conversation: &self.conversation, signals, company, terminal, relays, outputs };
+        let name = &self.config.name;
+        match attendance.run().with_context(|| format!("cannot start \"{name}\""))? {
+            Some(outcome) => Ok(outcome),
+            None => {
+                let exit = self.monitor.wait();
+                bail!("the monitor of \"{}\" died ({}): the container is ended, its exit code unknown", name, ended(exit));
+            }
+        }
+    }
+
     /// Discards the record of a container that never came to life, where Monitor could not say so in it.
     fn take_back(&self, paths: &Paths, options: &Options) {
         let _ = self.monitor.wait();
@@ -170,55 +246,97 @@ impl Started {
     }
 }
 
+fn ended(exit: std::io::Result<process::Exit>) -> String {
+    match exit {
+        Ok(process::Exit::Signal(signal)) => format!("signal {signal}"),
+        Ok(process::Exit::Code(code)) => format!("exit code {code}"),
+        Err(error) => error.to_string(),
+    }
+}
+
 /// Clones Monitor and gives it what it waits for, each as soon as it is there: U while newuidmap works takes longest, else the record.
-fn start(config: Config, options: &Options, paths: &Paths, pending: Pending) -> Result<Started> {
+fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> Result<Started> {
+    let Launch { config, state, draft } = launch;
     let owner = pending.plan().maps.root();
     let on_tmpfs = needs_tmpfs(paths)?;
     let nested = monitor::nested(&config, &pending.plan().maps);
     let plan = plan_mounts(&config, paths, &nested, on_tmpfs)?;
-    let (streams, ends) = match config.spec.process.terminal {
-        true => (None, Ends::default()),
-        false => stdio::prepare(config.interactive, owns_streams(&config, owner), owner)
-            .map(|(streams, ends)| (Some(streams), ends))?,
-    };
+    let handed = streams(&config, company, &draft, owner)?;
+    let kept = handed.is_none();
     let (conversation, monitors_end) = sock::pair().context("cannot create a socket pair")?;
     let store = record::open_directory(&paths.store)?;
     let monitor = match process::fork(0).context("cannot start the monitor")? {
         Fork::Child => {
             drop(conversation);
             let path = paths.containers().join(&config.id);
-            let (boot_id, window) = (record::boot_id(), console::size());
+            let window = console::size();
+            let origin = handed.map_or(Origin::Monitor, |(streams, ends)| Origin::Client(streams, ends));
             monitor::run(
-                Monitor { config, plan, streams, ends, client: monitors_end, store, path, boot_id, window },
+                Monitor { config, plan, origin, client: monitors_end, store, path, window, state },
                 pending.into_prospect(),
             )
         }
         Fork::Parent(child) => child,
     };
-    drop((monitors_end, streams));
+    drop(monitors_end);
+    let ends = handed.map(|(_, ends)| ends).unwrap_or_default();
     milestone("client-cloned");
-    // Under keep-id they belong to an id that only Init has.
-    let overlay = matches!(config.root, RootSource::Layers(_)) && !on_tmpfs && config.keep_id.is_none();
-    let record = || make_record(options, paths, &config, owner, overlay);
-    let early = if matches!(pending, Pending::Making { .. }) { Some(record()?) } else { None };
+    let overlay = has_overlay(&config, on_tmpfs);
+    let making = matches!(pending, Pending::Making { .. });
+    let (early, options) = match draft {
+        Draft::Made(draft) => (Some(draft), None),
+        Draft::New(options) if making => (Some(make_record(options, paths, &config, owner, overlay)?), Some(options)),
+        Draft::New(options) => (None, Some(options)),
+    };
     let userns = match pending.finish() {
         Ok(userns) => userns,
         Err(error) => {
-            early.iter().for_each(|draft| discard(paths, &draft.path, &config, options));
+            early.iter().zip(options).for_each(|(draft, options)| discard(paths, &draft.path, &config, options));
             return Err(error);
         }
     };
     // A Monitor that died is noticed in attend, by the end of the conversation.
     let _ = wire::send(&conversation, &FromClient::ClientMapped, &[userns.namespace()]);
-    let draft = early.map_or_else(record, Ok)?;
+    let outputs = match (kept, company) {
+        (true, Company::Attached { .. }) => Some(attend::ask(&conversation, config.spec.process.terminal)?),
+        _ => None,
+    };
+    let draft = match (early, options) {
+        (Some(draft), _) => draft,
+        (None, Some(options)) => make_record(options, paths, &config, owner, overlay)?,
+        (None, None) => bail!("there is no record"),
+    };
     milestone("client-recorded");
     let _ = wire::send(&conversation, &FromClient::ClientRecorded, &[draft.directory.as_fd()]);
     milestone("client-started");
-    Ok(Started { monitor, conversation, config, relays: Relays::of_pipes(ends)? })
+    Ok(Started { monitor, conversation, config, relays: Relays::of_pipes(ends)?, outputs })
+}
+
+/// A new container's streams go straight to the caller who waits for it, unless it may be started again and again. Then, and detached:
+/// None, and they are Monitor's.
+fn streams(config: &Config, company: &Company, draft: &Draft, owner: (u32, u32)) -> Result<Option<(Option<Streams>, Ends)>> {
+    let straight = matches!((company, draft), (Company::Attached { .. }, Draft::New(_))) && config.restart == RestartPolicy::No;
+    if !straight {
+        return Ok(None);
+    }
+    if config.spec.process.terminal {
+        return Ok(Some((None, Ends::default())));
+    }
+    let (streams, ends) = stdio::prepare(
+        config.interactive,
+        stdio::owned_by_payload(&config.spec.process.user.username, config.keep_id, owner),
+        owner,
+    )?;
+    Ok(Some((Some(streams), ends)))
+}
+
+/// Under keep-id the overlay's directories belong to an id that only Init has.
+fn has_overlay(config: &Config, on_tmpfs: bool) -> bool {
+    matches!(config.root, RootSource::Layers(_)) && !on_tmpfs && config.keep_id.is_none()
 }
 
 /// The record, then what it names: volumes and the container id file. Interrupted between, the record tells what there may be.
-fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) -> Result<Draft> {
+fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) -> Result<record::Draft> {
     let draft = record::create(paths, config, owner, overlay)?;
     let made = make_volumes(paths, config, owner).and_then(|()| match &options.cidfile {
         Some(file) => fs::File::create_new(file)
@@ -251,18 +369,6 @@ fn discard(paths: &Paths, path: &Path, config: &Config, options: &Options) {
         let _ = fs::remove_file(cidfile);
     }
     let _ = fs::remove_dir_all(path);
-}
-
-/// Container root owns what the caller owns; so does the caller's own number under keep-id.
-fn owns_streams(config: &Config, root: (u32, u32)) -> bool {
-    if root.0 != nix::unistd::geteuid().as_raw() {
-        return false;
-    }
-    let user = config.spec.process.user.username.split(':').next().unwrap_or("");
-    match config.keep_id {
-        None => matches!(user, "" | "0" | "root"),
-        Some((uid, _)) => user == uid.to_string(),
-    }
 }
 
 fn plan_mounts(config: &Config, paths: &Paths, nested: &IdMaps, upper_on_tmpfs: bool) -> Result<Plan> {
@@ -310,98 +416,4 @@ fn needs_tmpfs(paths: &Paths) -> Result<bool> {
             .hint(|| "rl --root DIR with a directory on ext4, xfs or btrfs");
     }
     Ok(unsuitable)
-}
-
-/// Every signal that can be caught and means something to a payload. SIGTSTP and its kin stay the caller's shell's.
-fn catch_signals(has_terminal: bool) -> Result<SignalFd> {
-    let own = [
-        Signal::SIGSEGV,
-        Signal::SIGBUS,
-        Signal::SIGFPE,
-        Signal::SIGILL,
-        Signal::SIGTRAP,
-        Signal::SIGABRT,
-        Signal::SIGKILL,
-        Signal::SIGSTOP,
-        Signal::SIGTSTP,
-        Signal::SIGTTIN,
-        Signal::SIGTTOU,
-        Signal::SIGPIPE,
-        Signal::SIGCHLD,
-        Signal::SIGURG,
-    ];
-    let mut set = SigSet::empty();
-    Signal::iterator().filter(|signal| !own.contains(signal)).for_each(|signal| set.add(signal));
-    // With a terminal the hang-up is the terminal's end, not a message to the payload: Client goes, the container stays.
-    if has_terminal {
-        set.remove(Signal::SIGHUP);
-    }
-    set.thread_block().context("cannot block signals")?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("cannot receive signals")
-}
-
-/// Stays with the container: forwards signals and streams until Monitor reports the end.
-fn attend(started: &mut Started, signals: &SignalFd, options: &Options) -> Result<u8> {
-    let Started { monitor, conversation, config, relays } = started;
-    let (conversation, name) = (&*conversation, &config.name);
-    let mut terminal: Option<(OwnedFd, Option<RawMode>)> = None;
-    loop {
-        let mut set = vec![PollFd::new(conversation.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        set.extend(relays.interests());
-        match poll(&mut set, PollTimeout::NONE) {
-            Err(nix::errno::Errno::EINTR) => continue,
-            other => other.context("cannot wait for the container")?,
-        };
-        let fired = |fd: &&PollFd| fd.any().unwrap_or(true);
-        let ready: Vec<i32> = set.iter().filter(fired).map(|fd| fd.as_fd().as_raw_fd()).collect();
-        drop(set);
-        if ready.contains(&signals.as_raw_fd()) {
-            while let Ok(Some(signal)) = signals.read_signal() {
-                forward(signal.ssi_signo as i32, conversation, terminal.as_ref().map(|(master, _)| master));
-            }
-        }
-        if relays.advance(&ready) {
-            let _ = wire::send(conversation, &FromClient::ClientOutputBroken, &[]);
-        }
-        if !ready.contains(&conversation.as_raw_fd()) {
-            continue;
-        }
-        match wire::receive::<FromMonitor>(conversation)? {
-            Some((FromMonitor::MonitorStarted, fds)) => {
-                if let Some(master) = fds.into_iter().next() {
-                    console::copy_size(master.as_fd());
-                    *relays = Relays::of_terminal(&master, options.interactive)?;
-                    let raw = if options.interactive { RawMode::enter()? } else { None };
-                    terminal = Some((master, raw));
-                }
-            }
-            Some((FromMonitor::MonitorEnded { exit_code }, _)) => {
-                std::mem::take(relays).drain();
-                return Ok(exit_code);
-            }
-            Some((FromMonitor::MonitorFailed(failure), _)) => {
-                return Err(anyhow::Error::new(failure).context(format!("cannot start \"{name}\"")));
-            }
-            None => {
-                drop(terminal);
-                let exit = monitor.wait();
-                bail!("the monitor of \"{name}\" died ({}): the container is ended, its exit code unknown", ended(exit));
-            }
-        }
-    }
-}
-
-fn ended(exit: std::io::Result<process::Exit>) -> String {
-    match exit {
-        Ok(process::Exit::Signal(signal)) => format!("signal {signal}"),
-        Ok(process::Exit::Code(code)) => format!("exit code {code}"),
-        Err(error) => error.to_string(),
-    }
-}
-
-fn forward(signal: i32, conversation: &OwnedFd, terminal: Option<&OwnedFd>) {
-    match terminal {
-        Some(master) if signal == libc::SIGWINCH => console::copy_size(master.as_fd()),
-        _ => drop(wire::send(conversation, &FromClient::ClientSignal(signal), &[])),
-    }
 }

@@ -1,18 +1,27 @@
 //! Containers: what one is (options, config, record), and the lives of the processes that run it.
 
+pub mod attend;
 pub mod config;
 pub mod console;
+pub mod control;
+pub mod exec;
+pub mod execute;
 pub mod init;
+pub mod join;
 pub mod launch;
+pub mod lifecycle;
 pub mod log;
 pub mod moment;
 pub mod monitor;
 pub mod names;
 mod obtain;
 pub mod options;
+pub mod outputs;
 pub mod parse;
 pub mod record;
 pub mod remove;
+pub mod restart;
+pub mod serve;
 pub mod state;
 pub mod stdio;
 pub mod user;

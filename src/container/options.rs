@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::log::Driver;
 use super::obtain::Policy;
 use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, UsernsMode};
+use super::restart::RestartPolicy;
 use crate::image::pull::parse_platform;
 use crate::network::NetworkMode;
 use crate::oci::image::Platform;
@@ -98,6 +99,12 @@ pub struct Options {
     /// Signal that asks the container to end (default: the image's, or TERM)
     #[arg(long, value_name = "SIGNAL", value_parser = parse::signal)]
     pub stop_signal: Option<i32>,
+    /// Seconds between that signal and SIGKILL (default: 10)
+    #[arg(long, value_name = "SECONDS")]
+    pub stop_timeout: Option<u32>,
+    /// When to start it again after its end: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    pub restart: RestartPolicy,
     /// Give the container a device node of the host
     #[arg(long, value_name = "HOST[:INSIDE]", value_parser = parse::device)]
     pub device: Vec<DeviceSpec>,

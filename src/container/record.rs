@@ -50,6 +50,19 @@ pub struct State {
     pub finished_at: Option<String>,
     /// Boot in which this was written (/proc/sys/kernel/random/boot_id).
     pub boot_id: String,
+    /// How often its policy has started it again.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub restart_count: u32,
+    /// A person ended it: `unless-stopped` leaves it so.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub stopped: bool,
+    /// The kernel killed it for want of memory.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub oom_killed: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl State {
@@ -64,19 +77,23 @@ impl State {
             started_at: None,
             finished_at: None,
             boot_id: boot_id.into(),
+            restart_count: 0,
+            stopped: false,
+            oom_killed: false,
         }
     }
 
     /// The state after the payload was executed.
     pub fn started(self, pid: i32, pid_start: Option<u64>) -> Result<State> {
         let status = self.status.after(Event::Started)?;
-        Ok(State { status, pid: Some(pid), pid_start, started_at: Some(now()), ..self })
+        let started_at = Some(now());
+        Ok(State { status, pid: Some(pid), pid_start, started_at, exit_code: None, error: None, oom_killed: false, ..self })
     }
 
-    /// The state after the end, with the exit code and, where it never started, the reason.
-    pub fn ended(self, exit_code: u8, error: Option<String>) -> Result<State> {
-        let status = self.status.after(Event::Ended)?;
-        Ok(State { status, pid: None, exit_code: Some(exit_code), error, finished_at: Some(now()), ..self })
+    /// The state after the end, with the exit code and, where it never started, the reason. `event`: whether it is for good.
+    pub fn ended(self, event: Event, exit_code: u8, error: Option<String>) -> Result<State> {
+        let status = self.status.after(event)?;
+        Ok(State { status, pid: None, pid_start: None, exit_code: Some(exit_code), error, finished_at: Some(now()), ..self })
     }
 }
 
@@ -86,6 +103,16 @@ pub fn start_time(pid: i32) -> Option<u64> {
     // The second field, the name, may hold anything, brackets and spaces too.
     let after_name = stat.rsplit_once(')')?.1;
     after_name.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The processes of the session that `leader` began (proc_pid_stat(5), field 6).
+pub fn session_members(leader: i32) -> Vec<i32> {
+    let of = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse::<i32>().ok()
+    };
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| of(pid) == Some(leader)).collect()
 }
 
 /// The time as RFC 3339 in UTC.
@@ -169,7 +196,8 @@ pub fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
         .with_context(|| format!("cannot give {} to container root", path.display()))
 }
 
-fn take_name(paths: &Paths, name: &str, id: &str) -> Result<()> {
+/// Makes `name` lead to the container with this id.
+pub fn take_name(paths: &Paths, name: &str, id: &str) -> Result<()> {
     let link = paths.names().join(name);
     match symlink(id, &link) {
         Ok(()) => return Ok(()),
@@ -180,8 +208,8 @@ fn take_name(paths: &Paths, name: &str, id: &str) -> Result<()> {
     let names = File::open(paths.names()).context("cannot open the names")?;
     names.lock().context("cannot lock the names")?;
     let holder = fs::read_link(&link).unwrap_or_default();
-    // A temporary container whose Monitor was killed only waits to be swept away.
-    let lives = |record: Record| record.alive || !record.config.auto_remove;
+    // A temporary container whose Monitor was killed only waits to be swept away; one that was renamed has another name.
+    let lives = |record: Record| record.config.name == name && (record.alive || !record.config.auto_remove);
     if Record::load(&paths.containers().join(&holder))?.is_some_and(lives) {
         let short: String = holder.to_string_lossy().chars().take(12).collect();
         return Err(anyhow!("the name \"{name}\" is in use by container {short}"))
@@ -218,12 +246,16 @@ pub struct Record {
 impl Record {
     /// Reads one record; None where there is none, or only what a killed Client left.
     pub fn load(directory: &Path) -> Result<Option<Record>> {
+        // The lock first: what is read afterwards is at least as new.
+        Record::read(directory, is_locked(directory))
+    }
+
+    /// The same, by somebody who knows whether another holds the lock.
+    pub fn read(directory: &Path, alive: bool) -> Result<Option<Record>> {
         let read = |file: &str| match fs::read(directory.join(file)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some).with_context(|| format!("cannot read {}", directory.join(file).display())),
         };
-        // The lock first: what is read afterwards is at least as new.
-        let alive = is_locked(directory);
         let (Some(config), state) = (read("config.json")?, read("state.json")?) else { return Ok(None) };
         let broken = |file| format!("{} is damaged", directory.join(file).display());
         let config: Config = serde_json::from_slice(&config).with_context(|| broken("config.json"))?;

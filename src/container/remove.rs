@@ -7,11 +7,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use nix::fcntl::{readlinkat, renameat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::config::Config;
+use super::control;
 use super::record::{self, Record};
 use super::state::Status;
+use super::wire::FromClient;
 use super::wire::milestone;
 use crate::error::Advise;
 use crate::host::paths::Paths;
@@ -73,10 +76,14 @@ fn delete(store: BorrowedFd, path: &CStr) -> Result<()> {
 /// Removes one container, as `rl rm`. A running one is killed first when `force`.
 pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, volumes: bool) -> Result<()> {
     // One that has ended may still have its Monitor, cleaning up: that is waited for below.
-    let runs = record.alive && matches!(record.state.status, Status::Created | Status::Running);
+    let runs = record.alive && (record.state.status.is_up() || record.state.status == Status::Created);
     if runs && !force {
         return Err(anyhow!("container \"{}\" is running", record.config.name))
             .hint(|| format!("rl rm -f {}", record.config.name));
+    }
+    if runs {
+        // By way of its Monitor, which would start it again otherwise.
+        let _ = control::ask(record, &FromClient::ClientStop { signal: libc::SIGKILL, patience: None, again: false });
     }
     end_payload(record);
     let store = record::open_directory(&paths.store)?;
@@ -93,13 +100,15 @@ pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, v
     })
 }
 
-/// Kills the payload if it is still the process that the record names.
-fn end_payload(record: &Record) {
+/// Kills the payload if it is still the process that the record names, and waits for its end.
+pub fn end_payload(record: &Record) {
     let Some((pid, start)) = record.state.pid.zip(record.state.pid_start) else { return };
     let Ok(pidfd) = process::pidfd_open(pid) else { return };
     // Between the two looks the number cannot change hands: the pidfd holds the process it was opened on.
     if record.state.boot_id == record::boot_id() && record::start_time(pid) == Some(start) {
         let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+        let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        while matches!(poll(&mut set, PollTimeout::NONE), Err(nix::errno::Errno::EINTR)) {}
     }
 }
 

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub enum Status {
     Created,
     Running,
+    Paused,
+    /// Ended; its restart policy will start it again.
+    Restarting,
     Exited,
     Lost,
 }
@@ -20,6 +23,8 @@ pub enum Event {
     Started,
     /// The payload ended, or could not be executed.
     Ended,
+    /// It ended, and is to be started again.
+    Retrying,
     /// Monitor is gone without a last word.
     MonitorDied,
     /// The host has booted since.
@@ -27,13 +32,21 @@ pub enum Event {
 }
 
 impl Status {
+    /// Every state.
+    #[cfg(test)]
+    const ALL: [Status; 6] = [Status::Created, Status::Running, Status::Paused, Status::Restarting, Status::Exited, Status::Lost];
+
     /// The state after `event`, or a refusal.
     pub fn after(self, event: Event) -> Result<Status> {
+        use Status::*;
         Ok(match (self, event) {
-            (Status::Created, Event::Started) => Status::Running,
-            (Status::Created | Status::Running, Event::Ended) => Status::Exited,
-            (Status::Running, Event::MonitorDied) => Status::Lost,
-            (Status::Running, Event::Rebooted) => Status::Exited,
+            (Created | Restarting | Exited | Lost, Event::Started) => Running,
+            (_, Event::Ended) => Exited,
+            (Running | Paused | Restarting, Event::Retrying) => Restarting,
+            (Running | Paused, Event::MonitorDied) => Lost,
+            // Nothing ran: its last exit code is known.
+            (Restarting, Event::MonitorDied) => Exited,
+            (Running | Paused | Restarting, Event::Rebooted) => Exited,
             (settled, Event::MonitorDied | Event::Rebooted) => settled,
             (status, event) => bail!("a container that is {} cannot take {event:?}", status.word()),
         })
@@ -44,9 +57,21 @@ impl Status {
         match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Restarting => "restarting",
             Status::Exited => "exited",
             Status::Lost => "lost",
         }
+    }
+
+    /// Whether its processes exist.
+    pub fn has_processes(self) -> bool {
+        matches!(self, Status::Running | Status::Paused)
+    }
+
+    /// What `ps` shows without `-a`: running, or about to again.
+    pub fn is_up(self) -> bool {
+        self.has_processes() || self == Status::Restarting
     }
 }
 
@@ -57,14 +82,22 @@ mod tests {
     #[test]
     fn a_killed_monitor_leaves_a_running_container_lost_and_others_as_they_were() {
         assert_eq!(Status::Running.after(Event::MonitorDied).unwrap(), Status::Lost);
+        assert_eq!(Status::Paused.after(Event::MonitorDied).unwrap(), Status::Lost);
         assert_eq!(Status::Exited.after(Event::MonitorDied).unwrap(), Status::Exited);
         assert_eq!(Status::Running.after(Event::Rebooted).unwrap(), Status::Exited);
     }
 
     #[test]
-    fn nothing_starts_twice_or_ends_after_its_end() {
-        assert!(Status::Running.after(Event::Started).is_err());
-        assert!(Status::Exited.after(Event::Started).is_err());
-        assert!(Status::Exited.after(Event::Ended).is_err());
+    fn nothing_starts_that_has_processes() {
+        for status in Status::ALL {
+            assert_eq!(status.after(Event::Started).is_ok(), !status.has_processes(), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn after_death_or_a_reboot_nothing_has_processes() {
+        for (status, event) in Status::ALL.into_iter().flat_map(|s| [(s, Event::MonitorDied), (s, Event::Rebooted)]) {
+            assert!(!status.after(event).unwrap().is_up(), "{status:?} {event:?}");
+        }
     }
 }

@@ -23,6 +23,14 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// The descriptor, where there is one.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Stream::Null => None,
+            Stream::Direct(fd) | Stream::Pipe(fd) => Some(fd.as_fd()),
+        }
+    }
+
     /// The descriptor's number, where there is one.
     fn raw(&self) -> Option<i32> {
         match self {
@@ -41,18 +49,43 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// As the payload's user gets them: it owns what is ours to give. `null` opens the container's /dev/null.
+    pub fn owned_by(self, uid: u32, null: impl Fn() -> Result<OwnedFd>) -> Result<[OwnedFd; 3]> {
+        let take = |stream: Stream| match stream {
+            Stream::Direct(fd) => Ok(fd),
+            Stream::Pipe(fd) => {
+                nix::unistd::fchown(&fd, Some(uid.into()), None).context("cannot give a stream to the user").map(|()| fd)
+            }
+            Stream::Null => null(),
+        };
+        Ok([take(self.stdin)?, take(self.stdout)?, take(self.stderr)?])
+    }
+
     /// The numbers of the descriptors among them.
     pub fn raw(&self) -> Vec<i32> {
         [&self.stdin, &self.stdout, &self.stderr].into_iter().filter_map(Stream::raw).collect()
     }
 }
 
-/// Our ends of the pipes, for Client to relay. Not blocking.
+/// Our ends of the pipes, for Client to relay, or for Monitor to keep. Not blocking.
 #[derive(Debug, Default)]
 pub struct Ends {
     pub stdin: Option<OwnedFd>,
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,
+}
+
+/// Whether the payload's user, by name or number, owns what the caller owns: container root does (`root`, as the host knows it); so does
+/// the caller's own number under keep-id.
+pub fn owned_by_payload(username: &str, keep_id: Option<(u32, u32)>, root: (u32, u32)) -> bool {
+    if root.0 != nix::unistd::geteuid().as_raw() {
+        return false;
+    }
+    let user = username.split(':').next().unwrap_or("");
+    match keep_id {
+        None => matches!(user, "" | "0" | "root"),
+        Some((uid, _)) => user == uid.to_string(),
+    }
 }
 
 /// Decides and makes the pipes. `owner`: the payload's user owns what the caller owns. `root`: container root's ids on the host; the
@@ -91,7 +124,30 @@ pub fn prepare(interactive: bool, owner: bool, root: (u32, u32)) -> Result<(Stre
     Ok((Streams { stdin, stdout, stderr }, ends))
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+/// Pipes of Monitor's own, for a payload that no caller waits for: its output is logged, its input comes from whoever attaches.
+pub fn kept(interactive: bool) -> Result<(Streams, Ends)> {
+    let mut ends = Ends::default();
+    let stdin = match interactive {
+        false => Stream::Null,
+        true => {
+            let (read, write) = pipe()?;
+            ends.stdin = Some(unblocked(write)?);
+            Stream::Pipe(read)
+        }
+    };
+    let output = || -> Result<(Stream, Option<OwnedFd>)> {
+        let (read, write) = pipe()?;
+        Ok((Stream::Pipe(write), Some(unblocked(read)?)))
+    };
+    let (stdout, stdout_end) = output()?;
+    let (stderr, stderr_end) = output()?;
+    ends.stdout = stdout_end;
+    ends.stderr = stderr_end;
+    Ok((Streams { stdin, stdout, stderr }, ends))
+}
+
+/// A pipe of ours.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).context("cannot create a pipe")
 }
 
@@ -100,7 +156,7 @@ fn direct(fd: BorrowedFd) -> Result<Stream> {
 }
 
 /// Our end only: the payload's end is another file description and stays blocking.
-fn unblocked(fd: OwnedFd) -> Result<OwnedFd> {
+pub fn unblocked(fd: OwnedFd) -> Result<OwnedFd> {
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot unblock a pipe")?;
     Ok(fd)
 }

@@ -1,4 +1,4 @@
-//! Every message between the processes of a container, in the order in which they are sent. Two conversations:
+//! Every message between the processes of a container, in the order in which they are sent. Three conversations:
 //!
 //! ```text
 //! Client                      Monitor                     Init
@@ -6,13 +6,26 @@
 //!   |--- ClientMapped -------->|                          |    U is made or joined; carries its descriptor
 //!   |                          |--- (clone3) ------------>|
 //!   |                          |--- MonitorMapped ------->|    the id map of its own namespace is written
+//!   |--- ClientAttach -------->|                          |    only who wants to see all that Monitor keeps
 //!   |--- ClientRecorded ------>|                          |    the record is complete; carries its directory, locked
 //!   |                          |--- MonitorRecorded ----->|    the directory may be used
+//!   |                          |<-- InitNetwork ----------|    under --init; carries the network namespace
 //!   |                          |<-- InitRootReady --------|    carries the console's master where there is one
 //!   |                          |<-- InitFailed | errno ---|    or why not; EOF after InitRootReady: executed
 //!   |<-- MonitorStarted -------|                          |
 //!   |--- ClientSignal … ------>|                          |
 //!   |<-- MonitorEnded ---------|
+//!
+//! another Client              Monitor                     Joiner
+//!   |--- (connect) ----------->|                          |    at `control` in the record's directory
+//!   |--- ClientExec ---------->|                          |
+//!   |                          |--- (fork) -------------->|
+//!   |                          |<-- JoinerCloned ---------|    carries the pidfd of the process in the container
+//!   |                          |<-- InitRootReady … ------|    from there on as Init
+//!   |<-- MonitorStarted -------|                          |
+//!   |<-- MonitorEnded ---------|
+//!   |--- any other request --->|
+//!   |<-- MonitorDone … --------|                               or MonitorFailed; MonitorEnded to who waits
 //! ```
 //!
 //! SEQPACKET: a message is whole, and EOF means that the other side has died. Variants are sender + milestone. In test builds each
@@ -24,6 +37,7 @@ use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::restart::RestartPolicy;
 use crate::error::Failure;
 pub use crate::sys::failpoint::milestone;
 use crate::sys::sock;
@@ -31,7 +45,7 @@ use crate::sys::sock;
 /// Longest message: a failure with its hint.
 const LONGEST: usize = 16 << 10;
 
-/// Client to Monitor. EOF: the Client is gone; the container lives on.
+/// Client to Monitor. EOF: the Client is gone; the container lives on, what it had executed there does not.
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names)] // sender + milestone
 pub enum FromClient {
@@ -39,10 +53,41 @@ pub enum FromClient {
     ClientMapped,
     /// The record is complete. Its directory comes along, with the lock on it.
     ClientRecorded,
-    /// Pass a signal on to the payload.
+    /// Pass a signal on to the payload, or to what was executed.
     ClientSignal(i32),
     /// Nobody reads the payload's output any more: let it know by EPIPE.
     ClientOutputBroken,
+    /// Send what the payload writes from now on into the pipes that come along: one for a terminal, else stdout's and stderr's.
+    /// Answered by `MonitorStarted`, once the payload runs, with the console's master or the payload's stdin.
+    ClientAttach,
+    /// The attached Client's input has ended, and so shall the payload's.
+    ClientInputEnded,
+    /// Execute another process in the container. Along come a file with the [`Process`](crate::oci::runtime::Process) and the streams
+    /// that are not null.
+    ClientExec { streams: [Handed; 3], window: Option<(u16, u16)>, detached: bool },
+    /// End the payload: this signal, and after so many milliseconds SIGKILL. `again`: start it anew then. Answered by `MonitorEnded`,
+    /// or by `MonitorStarted` when it runs again.
+    ClientStop { signal: i32, patience: Option<u64>, again: bool },
+    /// Send the payload a signal because a person says so: one that ends it ends its restarts too.
+    ClientKill(i32),
+    /// Freeze, or let run again.
+    ClientPause(bool),
+    /// Answer at the next end. `last`: at the end that no restart follows.
+    ClientWait { last: bool },
+    /// From now on this name.
+    ClientRename(String),
+    /// From now on this policy.
+    ClientUpdate(RestartPolicy),
+    /// Hand out descriptors of the payload's user, mount and pid namespace, and of its first process.
+    ClientEnter,
+}
+
+/// How a stream of a process to be executed is handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Handed {
+    Null,
+    Direct,
+    Pipe,
 }
 
 /// Monitor to Client.
@@ -51,10 +96,12 @@ pub enum FromClient {
 pub enum FromMonitor {
     /// The payload runs. The console's master comes along where there is one.
     MonitorStarted,
-    /// It does not, and this is why.
+    /// It does not, and this is why. Or why a request was refused.
     MonitorFailed(Failure),
     /// It has ended.
     MonitorEnded { exit_code: u8 },
+    /// A request is carried out.
+    MonitorDone,
 }
 
 /// Monitor to Init.
@@ -66,10 +113,14 @@ pub enum ToInit {
     MonitorRecorded,
 }
 
-/// Init to Monitor. EOF after `InitRootReady`: the payload was executed.
+/// Init, or Joiner, to Monitor. EOF after `InitRootReady`: the payload was executed.
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names)] // sender + milestone
 pub enum FromInit {
+    /// The process that will be the payload exists; its number on the host, and its pidfd along with it.
+    JoinerCloned(i32),
+    /// Under `--init`: the network namespace, which comes along, is entered.
+    InitNetwork,
     /// The root is complete; what remains is to become the payload. Carries the console's master where there is one.
     InitRootReady,
     InitFailed(Failure),

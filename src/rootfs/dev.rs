@@ -142,11 +142,17 @@ fn bind_device(dev: BorrowedFd, device: &Device) -> Result<()> {
     mount::attach(node.as_fd(), target.as_fd()).with_context(|| format!("cannot bind {}", device.path.display()))
 }
 
-/// Opens a new terminal in the container's devpts and shows it as /dev/console: master and slave.
-pub fn console(dev: &Dev) -> Result<(OwnedFd, OwnedFd)> {
-    let master = open_beneath(dev.pts.as_fd(), c"ptmx", libc::O_RDWR | libc::O_NOCTTY, 0).context("cannot open a terminal")?;
+/// Opens a new terminal in a devpts: master and slave. Nothing of the image lies on the way to either.
+pub fn terminal(pts: BorrowedFd) -> Result<(OwnedFd, OwnedFd)> {
+    let master = open_beneath(pts, c"ptmx", libc::O_RDWR | libc::O_NOCTTY, 0).context("cannot open a terminal")?;
     crate::sys::tty::unlock(master.as_fd())?;
     let slave = crate::sys::tty::peer(master.as_fd()).context("cannot open the terminal's other end")?;
+    Ok((master, slave))
+}
+
+/// A new terminal that the container has as /dev/console.
+pub fn console(dev: &Dev) -> Result<(OwnedFd, OwnedFd)> {
+    let (master, slave) = terminal(dev.pts.as_fd())?;
     let tree = mount::clone_tree(slave.as_fd(), c"", false).context("cannot bind the terminal")?;
     place(dev.mount.as_fd(), c"console", tree.as_fd()).context("cannot bind /dev/console")?;
     Ok((master, slave))

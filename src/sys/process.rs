@@ -43,6 +43,9 @@ pub mod ns {
     pub const TIME: u64 = 0x80;
 }
 
+/// A flag of [`fork`] beside the namespaces: the child is a sibling, whom our parent reaps and whose end kills it (CLONE_PARENT).
+pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
+
 /// `struct clone_args`, size version 0 to 2 (linux/sched.h).
 #[repr(C, align(8))]
 #[derive(Default)]
@@ -66,7 +69,7 @@ pub enum Fork {
     Child,
 }
 
-/// Forks with new namespaces (clone3(2), CLONE_PIDFD). The child is a copy of this thread.
+/// Forks with new namespaces, or as a [`SIBLING`] (clone3(2), CLONE_PIDFD). The child is a copy of this thread.
 ///
 /// # Panics
 /// When this process has more than one thread: the copy of a lock held elsewhere would never be released.
@@ -76,7 +79,8 @@ pub fn fork(namespaces: u64) -> io::Result<Fork> {
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling has ours.
+        exit_signal: if namespaces & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 },
         ..CloneArgs::default()
     };
     // SAFETY: args is a valid clone_args of the size given; no CLONE_VM, so both sides go on with memory of their own; the

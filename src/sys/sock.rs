@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg, socketpair,
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, recv,
+    recvmsg, sendmsg, socketpair,
 };
 
 /// Descriptors that one message may carry.
@@ -13,6 +14,39 @@ const MAX_FDS: usize = 8;
 /// Both ends of a new conversation (SOCK_SEQPACKET: messages keep their bounds, and EOF says that the peer has died).
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// The address of the socket `name` in a directory: by descriptor, since a path may be longer than an address (unix(7): 108 bytes).
+fn address(directory: BorrowedFd, name: &str) -> io::Result<UnixAddr> {
+    Ok(UnixAddr::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()).as_str())?)
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    Ok(nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?)
+}
+
+/// A socket to be found under `name` in a directory; what was there before is replaced.
+pub fn listen(directory: BorrowedFd, name: &str) -> io::Result<OwnedFd> {
+    use nix::unistd::{UnlinkatFlags, unlinkat};
+    let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+    let listener = socket()?;
+    bind(listener.as_raw_fd(), &address(directory, name)?)?;
+    nix::sys::socket::listen(&listener, Backlog::MAXCONN)?;
+    Ok(listener)
+}
+
+/// The next conversation that somebody begins with a listener.
+pub fn accept(listener: BorrowedFd) -> io::Result<OwnedFd> {
+    let fd = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Begins a conversation with whoever listens under `name` in a directory.
+pub fn connect(directory: BorrowedFd, name: &str) -> io::Result<OwnedFd> {
+    let socket = socket()?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &address(directory, name)?)?;
+    Ok(socket)
 }
 
 /// Sends one message, with descriptors (SCM_RIGHTS). EPIPE when the peer is gone, never SIGPIPE.

@@ -18,7 +18,6 @@
 pub mod journald;
 mod line;
 pub mod reader;
-#[allow(dead_code)] // Monitor's, from the detached run on
 pub mod writer;
 
 use std::collections::BTreeMap;
@@ -31,7 +30,6 @@ use serde::{Deserialize, Serialize};
 use super::parse;
 
 pub use line::Line;
-#[allow(unused_imports)]
 pub use writer::LogWriter;
 
 /// Longest piece of a line that is kept in one piece, in bytes; Docker's.

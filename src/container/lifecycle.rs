@@ -1,0 +1,229 @@
+//! What commands do to containers that there are: start, stop, kill, restart, wait, rename. Each finds its container in whatever state it
+//! is; a running one is asked through its Monitor, any other is locked by the command itself.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::attend::Company;
+use super::record::{self, Record};
+use super::state::Status;
+use super::watch::{Turn, Watch};
+use super::wire::{FromClient, FromMonitor};
+use super::{attend, control, launch, remove};
+use crate::host::paths::Paths;
+use crate::userns::shared::Pending;
+
+/// Seconds between the stop signal and SIGKILL, where nobody says otherwise.
+const STOP_TIMEOUT: u32 = 10;
+
+/// A container, taken hold of.
+pub enum Held {
+    /// It is up: its Monitor is to be asked.
+    Up(Record),
+    /// It is down, and its record locked: nobody else can start or change it meanwhile.
+    Down(Record, File),
+}
+
+/// Takes hold of a container, waiting while another command creates, starts or ends it.
+pub fn hold(paths: &Paths, wanted: &str) -> Result<Held> {
+    let mut told = false;
+    loop {
+        let record = record::find(paths, wanted)?;
+        if record.alive && record.state.status.is_up() {
+            return Ok(Held::Up(record));
+        }
+        let directory = File::open(&record.directory).with_context(|| format!("no such container: {wanted}"))?;
+        // The watch comes before the look at what is watched.
+        let mut watch = Watch::new(&record)?;
+        if directory.try_lock().is_ok() {
+            match Record::read(&record.directory, false)? {
+                Some(record) if is_at(&directory, &record) => {
+                    remove::end_payload(&record);
+                    return Ok(Held::Down(record, directory));
+                }
+                _ => continue,
+            }
+        }
+        if !told {
+            told = wait_for_change(&mut watch, FIRST_PATIENCE)?;
+            continue;
+        }
+        eprintln!("rl: waiting for another command on \"{}\"", record.config.name);
+        wait_for_change(&mut watch, PATIENCE)?;
+    }
+}
+
+/// What is locked is still what the path leads to.
+fn is_at(directory: &File, record: &Record) -> bool {
+    let there = std::fs::metadata(&record.directory).map(|found| found.ino());
+    directory.metadata().is_ok_and(|locked| there.is_ok_and(|there| there == locked.ino()))
+}
+
+/// Long enough for a start or an end that nothing holds up.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+/// A lock that a killed process drops may make no event: looked for so often.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for anything to happen to the record; true when nothing did in time.
+fn wait_for_change(watch: &mut Watch, patience: Duration) -> Result<bool> {
+    Ok(watch.wait(Some(Instant::now() + patience))? == Turn::TimeUp)
+}
+
+/// `rl start`. Returns the payload's exit code where the caller stays with it.
+pub fn start(paths: &Paths, wanted: &str, company: &Company, pending: impl FnOnce() -> Result<Pending>) -> Result<u8> {
+    match hold(paths, wanted)? {
+        Held::Up(record) => match company {
+            Company::None => Ok(0),
+            Company::Attached { .. } => Ok(match attend::attach(&record, company)? {
+                attend::Outcome::Ended(code) => code,
+                _ => 0,
+            }),
+        },
+        Held::Down(record, lock) => launch::start_again(record, lock, company, paths, pending()?),
+    }
+}
+
+/// `rl stop`: the signal, then after `timeout` seconds SIGKILL; negative: never. One that is down already is none the worse for it.
+pub fn stop(record: &Record, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
+    end(record, signal, timeout, false).map(drop)
+}
+
+fn end(record: &Record, signal: Option<i32>, timeout: Option<i64>, again: bool) -> Result<Option<FromMonitor>> {
+    if !record.alive {
+        remove::end_payload(record);
+        return Ok(None);
+    }
+    if !record.state.status.is_up() {
+        return Ok(None);
+    }
+    let default = i64::from(record.config.stop_timeout.unwrap_or(STOP_TIMEOUT));
+    let patience = u64::try_from(timeout.unwrap_or(default)).ok().map(|seconds| seconds.saturating_mul(1000));
+    let signal = signal.unwrap_or(record.config.stop_signal);
+    match control::ask(record, &FromClient::ClientStop { signal, patience, again })? {
+        Some((answer, _)) => Ok(Some(answer)),
+        // It ended by itself at this very moment; if it is not its Monitor that died.
+        None => Ok(None),
+    }
+}
+
+/// `rl kill`.
+pub fn kill(record: &Record, signal: i32) -> Result<()> {
+    if !record.alive || !record.state.status.is_up() {
+        bail!("container \"{}\" is not running", record.config.name);
+    }
+    if signal == libc::SIGKILL {
+        return end(record, Some(signal), Some(-1), false).map(drop);
+    }
+    control::ask(record, &FromClient::ClientKill(signal)).map(drop)
+}
+
+/// `rl restart`: what is up ends and starts again under the same Monitor; what is down starts.
+pub fn restart(
+    paths: &Paths,
+    wanted: &str,
+    signal: Option<i32>,
+    timeout: Option<i64>,
+    pending: impl FnOnce() -> Result<Pending>,
+) -> Result<()> {
+    if let Held::Up(record) = hold(paths, wanted)?
+        && end(&record, signal, timeout, true)?.is_some()
+    {
+        return Ok(());
+    }
+    start(paths, wanted, &Company::None, pending).map(drop)
+}
+
+/// `rl pause` and `rl unpause`.
+pub fn pause(record: &Record, pause: bool) -> Result<()> {
+    let name = &record.config.name;
+    match (record.state.status, pause) {
+        (Status::Paused, true) => bail!("container \"{name}\" is paused already"),
+        (Status::Running, false) => bail!("container \"{name}\" is not paused"),
+        _ => control::ask(record, &FromClient::ClientPause(pause)).map(drop),
+    }
+}
+
+/// What `rl wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Condition {
+    /// That it does not run, now or later
+    NotRunning,
+    /// The next time that it ends
+    NextExit,
+    /// That it is removed
+    Removed,
+}
+
+/// `rl wait`: the exit code.
+pub fn wait(record: &Record, condition: Condition) -> Result<u8> {
+    let up = record.alive && record.state.status.is_up();
+    let known = || record.state.exit_code.unwrap_or(0);
+    let code = match condition {
+        Condition::NotRunning if !up => return Ok(known()),
+        _ if up => ended(record, condition != Condition::NextExit)?,
+        Condition::NextExit => next_end(record)?,
+        _ => known(),
+    };
+    if condition == Condition::Removed && record.directory.exists() {
+        let mut watch = Watch::new(record)?;
+        while record.directory.exists() {
+            wait_for_change(&mut watch, PATIENCE)?;
+        }
+    }
+    Ok(code)
+}
+
+fn ended(record: &Record, last: bool) -> Result<u8> {
+    match control::ask(record, &FromClient::ClientWait { last })? {
+        Some((FromMonitor::MonitorEnded { exit_code }, _)) => Ok(exit_code),
+        Some((other, _)) => bail!("unexpected {other:?}"),
+        None => {
+            let now = Record::load(&record.directory)?;
+            let code = now.filter(|now| now.state.status == Status::Exited).and_then(|now| now.state.exit_code);
+            code.ok_or_else(|| anyhow!("the monitor of \"{}\" died: its exit code is unknown", record.config.name))
+        }
+    }
+}
+
+/// It is down: waits for it to come up, then for its end.
+fn next_end(record: &Record) -> Result<u8> {
+    let finished = record.state.finished_at.clone();
+    loop {
+        let mut watch = Watch::new(record)?;
+        let now = Record::load(&record.directory)?.with_context(|| format!("container \"{}\" is gone", record.config.name))?;
+        if now.alive && now.state.status.is_up() {
+            return ended(&now, false);
+        }
+        if now.state.finished_at != finished {
+            return Ok(now.state.exit_code.unwrap_or(0));
+        }
+        wait_for_change(&mut watch, PATIENCE)?;
+    }
+}
+
+/// `rl rename`. The new name leads to it before the old one does not any more.
+pub fn rename(paths: &Paths, wanted: &str, name: &str) -> Result<()> {
+    let held = hold(paths, wanted)?;
+    let (Held::Up(record) | Held::Down(record, _)) = &held;
+    let old = record.config.clone();
+    if old.name == name {
+        bail!("container \"{name}\" has this name already");
+    }
+    record::take_name(paths, name, &old.id)?;
+    let renamed = match &held {
+        Held::Up(record) => control::ask(record, &FromClient::ClientRename(name.into())).map(drop),
+        Held::Down(record, lock) => {
+            let config = super::config::Config { name: name.into(), named: true, ..record.config.clone() };
+            record::write_json(lock, "config.json", &config)
+        }
+    };
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(paths.names().join(name));
+    } else if old.named {
+        let _ = std::fs::remove_file(paths.names().join(&old.name));
+    }
+    renamed
+}

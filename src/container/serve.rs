@@ -1,0 +1,565 @@
+//! What Monitor does while its payload runs, or waits to be started again: one loop over everything that can happen.
+//!
+//! It serves the Client that started the container and whoever connects to `control` in the record's directory, reads the payload's
+//! output, reaps the payload and what was executed beside it, and keeps the deadlines. Nothing in it blocks on a process of the container.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::config::Config;
+use super::join::{Joiner, Namespaces};
+use super::log::{self, LogWriter};
+use super::monitor::Origin;
+use super::outputs::Outputs;
+use super::record::{self, State};
+use super::state::Event;
+use super::stdio::{Stream, Streams};
+use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
+use super::{monitor, remove};
+use crate::error::Failure;
+use crate::oci::runtime::Process;
+use crate::sys::failpoint::milestone;
+use crate::sys::process::{self, Child, Exit};
+use crate::sys::sock;
+use crate::userns::idmap::IdMaps;
+
+/// Name of the socket in the record's directory.
+pub const CONTROL: &str = "control";
+
+/// The payload, running.
+pub struct Payload {
+    pub init: Child,
+    pub namespaces: Namespaces,
+    /// The console's master.
+    pub console: Option<OwnedFd>,
+    /// Our end of its stdin, kept so that it does not end before somebody attaches.
+    pub stdin: Option<OwnedFd>,
+    /// Its namespaces, kept from being destroyed.
+    #[allow(dead_code)] // Held, and no more.
+    pub held: Vec<OwnedFd>,
+}
+
+/// A Client: the one that started the container, or one that connected.
+struct Caller {
+    socket: OwnedFd,
+    /// What it is still to hear about.
+    awaits: Awaits,
+    /// It started the container.
+    launcher: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    Nothing,
+    /// That the payload runs.
+    Start,
+    /// The next end.
+    End,
+    /// The end that no restart follows.
+    LastEnd,
+}
+
+/// A process that was executed beside the payload.
+struct Executed {
+    command: String,
+    child: Child,
+    /// Until it has executed or failed.
+    starting: Option<OwnedFd>,
+    /// All but the execve is done.
+    ready: bool,
+    console: Option<OwnedFd>,
+    /// Who hears of its start and end, and whose death is its own.
+    caller: Option<OwnedFd>,
+    detached: bool,
+    failure: Option<Failure>,
+}
+
+/// That the payload is to end.
+#[derive(Default)]
+struct Ending {
+    /// When patience ends.
+    deadline: Option<Instant>,
+    /// And is to be started again.
+    again: bool,
+}
+
+/// Why [`Server::wait`] returns.
+pub enum Turn {
+    Ended(Exit),
+    /// The time is up.
+    Due,
+    /// There is no payload, and a person wants it to stay so.
+    Stopped,
+}
+
+/// Monitor's part in all conversations but the one with Init.
+pub struct Server<'a> {
+    pub config: Config,
+    pub maps: &'a IdMaps,
+    pub state: State,
+    pub outputs: Outputs,
+    /// The record's directory, and the store's.
+    directory: OwnedFd,
+    store: BorrowedFd<'a>,
+    listener: Option<OwnedFd>,
+    callers: Vec<Caller>,
+    executed: Vec<Executed>,
+    ending: Option<Ending>,
+    /// Outputs that the Client who started the container reads itself, for when it is gone.
+    left: Vec<(log::Stream, OwnedFd)>,
+}
+
+impl<'a> Server<'a> {
+    /// `client`: who started the container, or is about to.
+    pub fn new(
+        config: Config,
+        maps: &'a IdMaps,
+        state: State,
+        directory: OwnedFd,
+        store: BorrowedFd<'a>,
+        client: OwnedFd,
+    ) -> Self {
+        let callers = vec![Caller { socket: client, awaits: Awaits::LastEnd, launcher: true }];
+        let (outputs, executed, left) = (Outputs::default(), Vec::new(), Vec::new());
+        Server { config, maps, state, outputs, directory, store, listener: None, callers, executed, ending: None, left }
+    }
+
+    /// Lets Clients connect.
+    pub fn listen(&mut self) -> Result<()> {
+        if self.listener.is_none() {
+            self.listener = Some(sock::listen(self.directory.as_fd(), CONTROL).context("cannot listen for commands")?);
+        }
+        Ok(())
+    }
+
+    /// Writes the record's state.
+    pub fn write(&self) -> Result<()> {
+        record::write_json(&self.directory, "state.json", &self.state)
+    }
+
+    /// A person wants the container ended, and not only to start it again.
+    pub fn is_ending(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| !ending.again)
+    }
+
+    /// Forgets a finished request for an end; true when it was one for another start.
+    pub fn take_restart(&mut self) -> bool {
+        self.ending.take().is_some_and(|ending| ending.again)
+    }
+
+    /// The payload runs: tells those who wait for that. The Client that started it gets the console, or the payload's stdin.
+    pub fn tell_started(&mut self, payload: &Payload, first: bool) {
+        for caller in &mut self.callers {
+            if caller.awaits == Awaits::Start || (first && caller.awaits == Awaits::LastEnd) {
+                let fds: Vec<BorrowedFd> = payload.console.iter().chain(&payload.stdin).map(|fd| fd.as_fd()).collect();
+                let _ = wire::send(&caller.socket, &FromMonitor::MonitorStarted, &fds);
+                if caller.awaits == Awaits::Start {
+                    caller.awaits = Awaits::Nothing;
+                }
+            }
+        }
+    }
+
+    /// Tells those who wait for it. `last`: no restart follows.
+    pub fn tell_ended(&mut self, exit_code: u8, last: bool) {
+        for caller in &mut self.callers {
+            if caller.awaits == Awaits::End || (last && caller.awaits != Awaits::Nothing) {
+                let _ = wire::send(&caller.socket, &FromMonitor::MonitorEnded { exit_code }, &[]);
+                caller.awaits = Awaits::Nothing;
+            }
+        }
+    }
+
+    /// Serves until the payload ends, or without one until it is `due`.
+    pub fn wait(&mut self, mut payload: Option<&mut Payload>, due: Option<Instant>) -> Result<Turn> {
+        loop {
+            if payload.is_none() && self.is_ending() {
+                return Ok(Turn::Stopped);
+            }
+            let deadline = self.ending.as_ref().and_then(|ending| ending.deadline);
+            let next = [due, deadline].into_iter().flatten().min();
+            let ready = self.poll(payload.as_deref(), next)?;
+            if let Some(payload) = payload.as_deref().filter(|payload| ready.contains(&payload.init.pidfd.as_raw_fd())) {
+                return Ok(Turn::Ended(payload.init.wait().context("cannot reap the payload")?));
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.ending.iter_mut().for_each(|ending| ending.deadline = None);
+                payload.as_deref().into_iter().for_each(|payload| drop(payload.init.signal(libc::SIGKILL)));
+            }
+            if due.is_some_and(|due| due <= now) {
+                return Ok(Turn::Due);
+            }
+            self.outputs.advance(&ready);
+            self.advance_executed(&ready);
+            self.serve(&ready, payload.as_deref_mut())?;
+            if self.listener.as_ref().is_some_and(|listener| ready.contains(&listener.as_raw_fd())) {
+                self.accept();
+            }
+        }
+    }
+
+    /// The raw numbers of what is ready.
+    fn poll(&self, payload: Option<&Payload>, until: Option<Instant>) -> Result<Vec<i32>> {
+        let mut set: Vec<PollFd> = payload.iter().map(|p| PollFd::new(p.init.pidfd.as_fd(), PollFlags::POLLIN)).collect();
+        let reads = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        set.extend(self.listener.iter().map(|fd| reads(fd.as_fd())));
+        set.extend(self.callers.iter().map(|caller| reads(caller.socket.as_fd())));
+        for executed in &self.executed {
+            set.extend([&executed.starting, &executed.caller].into_iter().flatten().map(|fd| reads(fd.as_fd())));
+            if executed.starting.is_none() {
+                set.push(reads(executed.child.pidfd.as_fd()));
+            }
+        }
+        set.extend(self.outputs.interests());
+        let patience = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            // One millisecond more, or the last turns would find the time not quite up.
+            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+            None => PollTimeout::NONE,
+        };
+        match poll(&mut set, patience) {
+            Err(Errno::EINTR) => return Ok(Vec::new()),
+            other => other.context("cannot wait for the payload")?,
+        };
+        Ok(set.iter().filter(|fd| fd.any().unwrap_or(true)).map(|fd| fd.as_fd().as_raw_fd()).collect())
+    }
+
+    fn accept(&mut self) {
+        if let Some(listener) = &self.listener
+            && let Ok(socket) = sock::accept(listener.as_fd())
+        {
+            self.callers.push(Caller { socket, awaits: Awaits::Nothing, launcher: false });
+        }
+    }
+
+    fn serve(&mut self, ready: &[i32], mut payload: Option<&mut Payload>) -> Result<()> {
+        for mut caller in std::mem::take(&mut self.callers) {
+            if !ready.contains(&caller.socket.as_raw_fd()) {
+                self.callers.push(caller);
+                continue;
+            }
+            // One that speaks nonsense is dropped; the container does not suffer for it.
+            let Ok(Some((message, fds))) = wire::receive::<FromClient>(&caller.socket) else {
+                if caller.launcher {
+                    self.adopt()?;
+                }
+                continue;
+            };
+            if let FromClient::ClientExec { streams, window, detached } = message {
+                self.execute(payload.as_deref(), caller.socket, fds, streams, window, detached);
+                continue;
+            }
+            let name = self.config.name.clone();
+            if let Err(error) = self.request(&mut caller, message, fds, payload.as_deref_mut()) {
+                let failure = Failure::from(&error.context(format!("container \"{name}\"")));
+                let _ = wire::send(&caller.socket, &FromMonitor::MonitorFailed(failure), &[]);
+            }
+            self.callers.push(caller);
+        }
+        Ok(())
+    }
+
+    /// Nobody reads the payload's output any more: we do, so that it lives on, and keep it from here.
+    fn adopt(&mut self) -> Result<()> {
+        if !self.left.is_empty() {
+            self.open_log()?;
+        }
+        self.left.drain(..).for_each(|(stream, fd)| self.outputs.add(stream, fd));
+        Ok(())
+    }
+
+    /// Keeps the output that is Monitor's to read.
+    pub fn open_log(&mut self) -> Result<()> {
+        let directory = self.directory.try_clone().context("cannot duplicate the container's directory")?;
+        self.outputs.log(LogWriter::open(directory, &self.config.id, &self.config.name, &self.config.log)?);
+        Ok(())
+    }
+
+    /// Carries out what a Client asks for and answers.
+    fn request(
+        &mut self,
+        caller: &mut Caller,
+        message: FromClient,
+        fds: Vec<OwnedFd>,
+        payload: Option<&mut Payload>,
+    ) -> Result<()> {
+        let signal = |signal: i32| payload.as_ref().map_or(Ok(()), |payload| payload.init.signal(signal));
+        match message {
+            FromClient::ClientSignal(number) => {
+                let _ = signal(number);
+                return Ok(());
+            }
+            FromClient::ClientOutputBroken => {
+                self.left.clear();
+                return Ok(());
+            }
+            FromClient::ClientInputEnded => {
+                payload.into_iter().for_each(|payload| payload.stdin = None);
+                return Ok(());
+            }
+            FromClient::ClientAttach => return self.attach(caller, fds, payload.as_deref()),
+            FromClient::ClientWait { last } => {
+                caller.awaits = if last { Awaits::LastEnd } else { Awaits::End };
+                return Ok(());
+            }
+            FromClient::ClientStop { signal: number, patience, again } => {
+                caller.awaits = if again { Awaits::Start } else { Awaits::LastEnd };
+                let deadline = patience.map(|patience| Instant::now() + Duration::from_millis(patience));
+                self.state.stopped = !again;
+                self.ending = Some(Ending { deadline, again });
+                milestone("stop-asked");
+                let _ = signal(number);
+                return Ok(());
+            }
+            FromClient::ClientKill(number) => {
+                signal(number).context("cannot send the signal")?;
+                if number == libc::SIGKILL || number == self.config.stop_signal {
+                    self.state.stopped = true;
+                    self.ending.get_or_insert_default();
+                }
+            }
+            FromClient::ClientPause(_) => bail!("cannot be paused: it has no cgroup of its own"),
+            FromClient::ClientRename(name) => self.rename(name)?,
+            FromClient::ClientUpdate(policy) => {
+                self.config.restart = policy;
+                record::write_json(&self.directory, "config.json", &self.config)?;
+            }
+            FromClient::ClientEnter => return self.hand_out(caller, payload.as_deref()),
+            FromClient::ClientMapped | FromClient::ClientRecorded | FromClient::ClientExec { .. } => {
+                bail!("a message that makes no sense here")
+            }
+        }
+        wire::send(&caller.socket, &FromMonitor::MonitorDone, &[])
+    }
+
+    /// From now on all output goes there too.
+    pub fn follow(&mut self, pipes: Vec<OwnedFd>) {
+        let mut pipes = pipes.into_iter();
+        self.outputs.follow(pipes.next(), pipes.next());
+    }
+
+    fn attach(&mut self, caller: &mut Caller, pipes: Vec<OwnedFd>, payload: Option<&Payload>) -> Result<()> {
+        let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
+        self.follow(pipes);
+        caller.awaits = Awaits::End;
+        let fds: Vec<BorrowedFd> = payload.console.iter().chain(&payload.stdin).map(|fd| fd.as_fd()).collect();
+        wire::send(&caller.socket, &FromMonitor::MonitorStarted, &fds)
+    }
+
+    fn rename(&mut self, name: String) -> Result<()> {
+        self.config = Config { name, named: true, ..self.config.clone() };
+        record::write_json(&self.directory, "config.json", &self.config)
+    }
+
+    fn hand_out(&self, caller: &Caller, payload: Option<&Payload>) -> Result<()> {
+        let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
+        let files = payload.namespaces.files_of(&payload.init)?;
+        let fds: Vec<BorrowedFd> = files.iter().map(|fd| fd.as_fd()).chain(std::iter::once(payload.init.pidfd.as_fd())).collect();
+        wire::send(&caller.socket, &FromMonitor::MonitorDone, &fds)
+    }
+
+    /// Starts another process in the container. Its Client hears of it on a conversation that is its own from here on.
+    fn execute(
+        &mut self,
+        payload: Option<&Payload>,
+        caller: OwnedFd,
+        fds: Vec<OwnedFd>,
+        streams: [Handed; 3],
+        window: Option<(u16, u16)>,
+        detached: bool,
+    ) {
+        milestone("exec-asked");
+        let started = payload.ok_or_else(|| anyhow!("is not running")).and_then(|payload| {
+            let (process, streams) = unpack(fds, streams)?;
+            let streams = if process.terminal { None } else { Some(streams) };
+            let command = process.args.first().cloned().unwrap_or_default();
+            let (maps, name, namespaces) = (self.maps, self.config.name.as_str(), &payload.namespaces);
+            Joiner { name, process, streams, window, maps, init: payload.init.pidfd.as_fd(), namespaces }
+                .start()
+                .map(|(child, starting)| (command, child, starting))
+        });
+        match started {
+            Ok((command, child, starting)) => {
+                let (starting, caller) = (Some(starting), Some(caller));
+                self.executed.push(Executed {
+                    command,
+                    child,
+                    starting,
+                    ready: false,
+                    console: None,
+                    caller,
+                    detached,
+                    failure: None,
+                });
+            }
+            Err(error) => {
+                let failure = Failure::from(&error.context(format!("container \"{}\"", self.config.name)));
+                let _ = wire::send(&caller, &FromMonitor::MonitorFailed(failure), &[]);
+            }
+        }
+    }
+
+    fn advance_executed(&mut self, ready: &[i32]) {
+        self.executed.retain_mut(|executed| executed.advance(ready));
+    }
+
+    /// The payload has ended, and with its PID namespace all that was executed in it.
+    pub fn settle(&mut self) {
+        self.outputs.drain();
+        for mut executed in std::mem::take(&mut self.executed) {
+            if !self.config.spec.linux.has("pid") {
+                executed.kill();
+            }
+            executed.end();
+        }
+    }
+
+    /// Takes the payload's outputs: to read them, or to have them for when the Client that reads them is gone.
+    pub fn keep(
+        &mut self,
+        origin: &Origin,
+        console: Option<&OwnedFd>,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> Result<()> {
+        let console = console.map(|master| master.try_clone().context("cannot duplicate the terminal")).transpose()?;
+        let stdout = [console, stdout].into_iter().flatten().map(|fd| (log::Stream::Stdout, fd));
+        let all = stdout.chain(stderr.map(|fd| (log::Stream::Stderr, fd)));
+        match origin {
+            Origin::Client(..) => self.left.extend(all),
+            Origin::Monitor => all.for_each(|(stream, fd)| self.outputs.add(stream, fd)),
+        }
+        Ok(())
+    }
+
+    /// The payload has ended and will be started again: in the record, and to those who wait for any end.
+    pub fn retry(&mut self, exit_code: u8, error: Option<&Failure>, count: u32) -> Result<()> {
+        self.state = self.state.clone().ended(Event::Retrying, exit_code, error.map(|error| error.message.clone()))?;
+        self.state.restart_count = count;
+        self.write()?;
+        self.tell_ended(exit_code, false);
+        Ok(())
+    }
+
+    /// The container has ended: in the record. Returns where a temporary one's lies, to be erased: it is gone before anybody hears of its
+    /// end, so that the caller's next command may use its name.
+    pub fn finish(&mut self, exit_code: u8, error: Option<&Failure>) -> Result<Option<CString>> {
+        if self.config.auto_remove {
+            return Ok(Some(remove::retire(self.store, &self.config, true)?));
+        }
+        if self.listener.take().is_some() {
+            let _ = nix::unistd::unlinkat(&self.directory, CONTROL, nix::unistd::UnlinkatFlags::NoRemoveDir);
+        }
+        self.state = self.state.clone().ended(Event::Ended, exit_code, error.map(|error| error.message.clone()))?;
+        self.write()?;
+        Ok(None)
+    }
+
+    /// Deletes a temporary container's files.
+    pub fn erase(&self, retired: &CStr) -> Result<()> {
+        remove::erase(self.store, retired)
+    }
+}
+
+/// The request's file and streams.
+fn unpack(fds: Vec<OwnedFd>, kinds: [Handed; 3]) -> Result<(Process, Streams)> {
+    let mut fds = fds.into_iter();
+    let request = File::from(fds.next().context("no request came along")?);
+    std::io::Seek::rewind(&mut &request)?;
+    let process: Process = serde_json::from_reader(std::io::BufReader::new(&request)).context("cannot read the request")?;
+    let mut stream = |kind: Handed| -> Result<Stream> {
+        Ok(match kind {
+            Handed::Null => Stream::Null,
+            Handed::Direct => Stream::Direct(fds.next().context("a stream did not come along")?),
+            Handed::Pipe => Stream::Pipe(fds.next().context("a stream did not come along")?),
+        })
+    };
+    let streams = Streams { stdin: stream(kinds[0])?, stdout: stream(kinds[1])?, stderr: stream(kinds[2])? };
+    Ok((process, streams))
+}
+
+impl Executed {
+    /// Takes notice of what is ready; false when it is over.
+    fn advance(&mut self, ready: &[i32]) -> bool {
+        let fired = |fd: &Option<OwnedFd>| fd.as_ref().is_some_and(|fd| ready.contains(&fd.as_raw_fd()));
+        if fired(&self.caller) {
+            self.hear();
+        }
+        if fired(&self.starting) {
+            self.follow_start();
+        }
+        if ready.contains(&self.child.pidfd.as_raw_fd()) && self.starting.is_none() {
+            self.end();
+            return false;
+        }
+        true
+    }
+
+    fn tell(&self, message: &FromMonitor, fds: &[BorrowedFd]) {
+        if let Some(caller) = &self.caller {
+            let _ = wire::send(caller, message, fds);
+        }
+    }
+
+    /// How far it has come on its way to execve.
+    fn follow_start(&mut self) {
+        let Some(conversation) = &self.starting else { return };
+        match wire::receive_from_init(conversation) {
+            Ok(Some((FromInit::InitRootReady, fds))) => {
+                self.ready = true;
+                self.console = fds.into_iter().next();
+                return;
+            }
+            Ok(Some((FromInit::InitFailed(failure), _))) => self.failure = Some(failure),
+            Ok(Some((FromInit::InitNotExecuted(errno), _))) => {
+                self.failure = Some(Failure::from(&monitor::not_executed(&self.command, errno)));
+            }
+            Ok(None) if self.ready => {
+                milestone("exec-started");
+                let console: Vec<BorrowedFd> = self.console.iter().map(|fd| fd.as_fd()).collect();
+                self.tell(&FromMonitor::MonitorStarted, &console);
+            }
+            _ => self.failure = Some(Failure::from(&anyhow!("the process died before it could execute \"{}\"", self.command))),
+        }
+        self.starting = None;
+    }
+
+    /// What its Client says, or that it is gone: then nobody wants it any more.
+    fn hear(&mut self) {
+        let Some(caller) = &self.caller else { return };
+        match wire::receive::<FromClient>(caller) {
+            Ok(Some((FromClient::ClientSignal(signal), _))) => drop(self.child.signal(signal)),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                self.caller = None;
+                if !self.detached {
+                    self.kill();
+                }
+            }
+        }
+    }
+
+    /// Kills it and all of its session: what it has left in the background too.
+    fn kill(&self) {
+        for pid in record::session_members(self.child.pid) {
+            if let Ok(member) = process::pidfd_open(pid) {
+                let _ = process::pidfd_signal(member.as_fd(), libc::SIGKILL);
+            }
+        }
+        let _ = self.child.signal(libc::SIGKILL);
+    }
+
+    fn end(&mut self) {
+        let exit_code = self.child.wait().map_or(u8::MAX, Exit::code);
+        match self.failure.take() {
+            Some(failure) => self.tell(&FromMonitor::MonitorFailed(failure), &[]),
+            None => self.tell(&FromMonitor::MonitorEnded { exit_code }, &[]),
+        }
+    }
+}
