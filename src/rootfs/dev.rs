@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat};
 
 use super::inroot;
 use crate::oci::runtime::Device;
@@ -125,7 +125,7 @@ pub fn null() -> Result<OwnedFd> {
 
 /// Makes an empty file and mounts `node` on it.
 fn place(dev: BorrowedFd, name: &CStr, node: BorrowedFd) -> io::Result<()> {
-    drop(open_beneath(dev, name, libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY, 0o666)?);
+    mknodat(dev, name, SFlag::S_IFREG, Mode::from_bits_truncate(0o666), 0)?;
     mount::attach_at(node, dev, name)
 }
 

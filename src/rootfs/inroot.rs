@@ -100,15 +100,19 @@ pub fn read(root: BorrowedFd, path: &Path, limit: u64) -> io::Result<Option<Vec<
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    if file_type(fd.as_fd())? != SFlag::S_IFREG {
+    let stat = nix::sys::stat::fstat(&fd)?;
+    if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
         return Err(io::Error::other(format!("{} is not a regular file", path.display())));
     }
-    let mut bytes = Vec::new();
-    std::fs::File::from(fd).take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("{} is larger than {limit} bytes", path.display())));
+    let too_large = || Err(io::Error::other(format!("{} is larger than {limit} bytes", path.display())));
+    if stat.st_size as u64 > limit {
+        return too_large();
     }
-    Ok(Some(bytes))
+    // With room for more, for the end shows in the read after the last.
+    let mut bytes = Vec::with_capacity(stat.st_size as usize + 32);
+    std::fs::File::from(fd).take(limit + 1).read_to_end(&mut bytes)?;
+    // A file of /proc's has no size, and any may have grown.
+    if bytes.len() as u64 > limit { too_large() } else { Ok(Some(bytes)) }
 }
 
 /// The type of what is open.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::cvt;
 
@@ -291,12 +291,17 @@ pub fn close_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// The signals that are not at their default action, once [`reset_signals`] has been called here or in a process that this one was forked
+/// from: bit n - 1 for signal n.
+static CHANGED: AtomicU64 = AtomicU64::new(u64::MAX);
+
 /// Every signal to its default action, nothing blocked: what a payload expects and Rust has changed (SIGPIPE).
 pub fn reset_signals() {
     // The kernel's struct sigaction, all zero: SIG_DFL without flags. By system call, because libc refuses its own two signals, which a
     // parent may have ignored all the same.
     let default = [0u64; 4];
-    for signal in 1..=64 {
+    let changed = CHANGED.swap(0, Ordering::Relaxed);
+    for signal in (1..=64).filter(|signal| changed >> (signal - 1) & 1 == 1) {
         // SAFETY: SIG_DFL installs no handler; the kernel reads one sigaction with a mask of 8 bytes. It refuses SIGKILL and SIGSTOP.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), 8) };
     }
@@ -305,6 +310,7 @@ pub fn reset_signals() {
 
 /// Ignores a signal in this process.
 pub fn ignore_signal(signal: i32) {
+    CHANGED.fetch_or(1 << (signal - 1), Ordering::Relaxed);
     // SAFETY: SIG_IGN installs no handler.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
