@@ -74,7 +74,7 @@ pub enum Fork {
 /// # Panics
 /// When this process has more than one thread: the copy of a lock held elsewhere would never be released.
 pub fn fork(namespaces: u64) -> io::Result<Fork> {
-    assert!(single_threaded(), "fork in a process with threads");
+    assert!(becomes_single_threaded(), "fork in a process with threads");
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,
@@ -92,6 +92,19 @@ pub fn fork(namespaces: u64) -> io::Result<Fork> {
     // SAFETY: the kernel stored a new descriptor that nobody else owns (CLONE_PIDFD).
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Fork::Parent(Child { pid: pid as i32, pidfd }))
+}
+
+/// Whether this is the only thread, or soon is: pthread_join(3) returns when a thread has let go of its memory, and the kernel removes it
+/// an instant later (`sys::beside`).
+fn becomes_single_threaded() -> bool {
+    const INSTANT: usize = 10_000;
+    (0..INSTANT).any(|_| {
+        let alone = single_threaded();
+        if !alone {
+            std::thread::yield_now();
+        }
+        alone
+    })
 }
 
 /// True when this is the only thread: `/proc/self/task` has as many links as threads, plus two.
