@@ -42,8 +42,14 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "attach" -d 'Stay with a runni
 complete -c rl -n "__fish_rl_needs_command" -f -a "rename" -d 'Give a container another name'
 complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
-complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, as JSON'
+complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, images and volumes, as JSON'
 complete -c rl -n "__fish_rl_needs_command" -f -a "logs" -d 'Show what a container has printed'
+complete -c rl -n "__fish_rl_needs_command" -f -a "images" -d 'List images'
+complete -c rl -n "__fish_rl_needs_command" -f -a "rmi" -d 'Remove images'
+complete -c rl -n "__fish_rl_needs_command" -f -a "tag" -d 'Give an image another name'
+complete -c rl -n "__fish_rl_needs_command" -f -a "history" -d 'Show how an image came about'
+complete -c rl -n "__fish_rl_needs_command" -f -a "image" -d 'Manage images'
+complete -c rl -n "__fish_rl_needs_command" -f -a "system" -d 'Look after everything that is stored'
 complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
 complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
@@ -217,6 +223,10 @@ complete -c rl -n "__fish_rl_using_subcommand rm" -l root -d 'Keep images, conta
 complete -c rl -n "__fish_rl_using_subcommand rm" -s f -l force -d 'Kill a running container first; no error where there is none'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s v -l volumes -d 'Remove its anonymous volumes too'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand inspect" -l type -d 'Only objects of this kind (without it: a container, else an image, else a volume)' -r -f -a "container\t''
+image\t''
+volume\t''"
+complete -c rl -n "__fish_rl_using_subcommand inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand inspect" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand logs" -s n -l tail -d 'The last N lines only, or all' -r
@@ -227,6 +237,106 @@ complete -c rl -n "__fish_rl_using_subcommand logs" -s f -l follow -d 'Go on wit
 complete -c rl -n "__fish_rl_using_subcommand logs" -s t -l timestamps -d 'Show when each line was printed'
 complete -c rl -n "__fish_rl_using_subcommand logs" -l details -d 'Show the tag, labels and variables that --log-opt asked for'
 complete -c rl -n "__fish_rl_using_subcommand logs" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand images" -s f -l filter -d 'Only those for which it is so: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME' -r
+complete -c rl -n "__fish_rl_using_subcommand images" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand images" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand images" -s a -l all -d 'Show those without a name and a tag too that only others are built on (here there are none)'
+complete -c rl -n "__fish_rl_using_subcommand images" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand images" -l no-trunc -d 'Print ids in full'
+complete -c rl -n "__fish_rl_using_subcommand images" -l digests -d 'Show digests'
+complete -c rl -n "__fish_rl_using_subcommand images" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand rmi" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand rmi" -s f -l force -d 'Even if it has several names or a stopped container uses it; no error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand rmi" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand tag" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand tag" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand history" -s H -l human -d 'Sizes and times for people (--human=false: bytes and RFC 3339)' -r -f -a "true\t''
+false\t''"
+complete -c rl -n "__fish_rl_using_subcommand history" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand history" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand history" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand history" -l no-trunc -d 'Print commands and ids in full'
+complete -c rl -n "__fish_rl_using_subcommand history" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "ls" -d 'List images'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "list" -d 'List images'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "rm" -d 'Remove images'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "remove" -d 'Remove images'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "pull" -d 'Download images from registries'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "tag" -d 'Give an image another name'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "history" -d 'Show how an image came about'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "inspect" -d 'Show everything about images, as JSON'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "exists" -d 'Exit with 0 where the image is in the store, else with 1'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "prune" -d 'Remove images that have no name, and what nothing needs'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only those for which it is so: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s a -l all -d 'Show those without a name and a tag too that only others are built on (here there are none)'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l no-trunc -d 'Print ids in full'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l digests -d 'Show digests'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s f -l filter -d 'Only those for which it is so: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s a -l all -d 'Show those without a name and a tag too that only others are built on (here there are none)'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l no-trunc -d 'Print ids in full'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l digests -d 'Show digests'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -s f -l force -d 'Even if it has several names or a stopped container uses it; no error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -s f -l force -d 'Even if it has several names or a stopped container uses it; no error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -l platform -d 'The platform of the image (default: this host\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -s q -l quiet -d 'Print only the image\'s id'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from tag" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from tag" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -s H -l human -d 'Sizes and times for people (--human=false: bytes and RFC 3339)' -r -f -a "true\t''
+false\t''"
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -l no-trunc -d 'Print commands and ids in full'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from exists" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]' -r
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -s a -l all -d 'All that no container uses, and what archives left in the store'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "df" -d 'Show how much disk is used, and how much of it for nothing'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "check" -d 'Find out whether what is stored is as it should be'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "prune" -d 'Remove stopped containers, images without a name, and what nothing needs'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "reset" -d 'Remove everything: containers, images, volumes'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -s v -l verbose -d 'Show each image, container and volume'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -s r -l repair -d 'Remove what is damaged, so that it can be pulled or made again'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -s q -l quick -d 'Do not read the blobs'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]' -r
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -s a -l all -d 'All images that no container uses, not only those without a name'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -l volumes -d 'Anonymous volumes that no container uses too'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -s f -l force -d 'Do not ask; kill what is running'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "create" -d 'Create a volume'

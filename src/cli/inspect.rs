@@ -1,26 +1,92 @@
 //! `rl inspect`.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde_json::{Value, json};
 
-use super::{Context, output};
+use super::template::Template;
+use super::{Context, image, output};
 use crate::container::record::{self, Record};
 use crate::container::state::Status;
+use crate::container::volume;
+use crate::error::{Advise, Failure};
 
-/// Show everything about containers, as JSON
+/// Show everything about containers, images and volumes, as JSON
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Names, ids, or beginnings of ids
-    #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    /// Only objects of this kind (without it: a container, else an image, else a volume)
+    #[arg(long = "type", value_enum, value_name = "KIND")]
+    kind: Option<Kind>,
+    #[command(flatten)]
+    objects: OneKind,
 }
 
-/// Prints one array, in the order asked for.
+/// What `rl image inspect` and its like take.
+#[derive(Debug, clap::Args)]
+pub struct OneKind {
+    /// Print by a Go template, or `json` for JSON in one line
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Names, ids, or beginnings of ids
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// What can be inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    Container,
+    Image,
+    Volume,
+}
+
+/// Prints what is found, in the order asked for; exits 1 when something is not there.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
-    let records = args.containers.iter().map(|wanted| record::find(&context.paths, wanted));
-    let shown = records.map(|record| record.map(|record| container(&record))).collect::<Result<Vec<Value>>>()?;
-    output::json(&shown)?;
-    Ok(0)
+    show(&args.objects, |name| match args.kind {
+        Some(kind) => object(kind, name, context),
+        None => any(name, context),
+    })
+}
+
+/// `rl image inspect`.
+pub fn images(args: &OneKind, context: &Context) -> Result<u8> {
+    show(args, |name| object(Kind::Image, name, context))
+}
+
+fn object(kind: Kind, name: &str, context: &Context) -> Result<Value> {
+    match kind {
+        Kind::Container => record::find(&context.paths, name).map(|record| container(&record)),
+        Kind::Image => image::inspected(context, name),
+        Kind::Volume => Ok(serde_json::to_value(volume::find(&context.paths, name)?)?),
+    }
+}
+
+fn any(name: &str, context: &Context) -> Result<Value> {
+    let mut found = [Kind::Container, Kind::Image, Kind::Volume].into_iter().map(|kind| object(kind, name, context));
+    found
+        .find(Result::is_ok)
+        .unwrap_or_else(|| Err(anyhow!("no such object: {name}")).hint(|| "rl ps -a, rl images, or rl volume ls"))
+}
+
+fn show(args: &OneKind, find: impl Fn(&str) -> Result<Value>) -> Result<u8> {
+    let format = args.format.as_deref().filter(|format| !format.is_empty());
+    let template = format.filter(|&format| format != "json").map(Template::parse).transpose()?;
+    let mut code = 0;
+    let mut found = Vec::new();
+    for name in &args.names {
+        match find(name) {
+            Ok(value) => found.push(value),
+            Err(error) => {
+                Failure::from(&error).print();
+                code = 1;
+            }
+        }
+    }
+    match (template, format) {
+        (Some(template), _) => found.iter().try_for_each(|value| output::line(template.render(value)?))?,
+        (None, Some(_)) => output::line(serde_json::to_string(&found)?)?,
+        (None, None) => output::json(&found)?,
+    }
+    Ok(code)
 }
 
 /// Docker's names for what we know; the runtime-spec itself under `Spec`.

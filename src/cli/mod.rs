@@ -4,6 +4,10 @@ mod attach;
 mod create;
 mod exec;
 mod generate;
+mod glob;
+mod history;
+mod image;
+mod images;
 mod info;
 mod inspect;
 mod kill;
@@ -16,9 +20,12 @@ mod pull;
 mod rename;
 mod restart;
 mod rm;
+mod rmi;
 mod run;
 mod start;
 mod stop;
+mod system;
+mod tag;
 mod template;
 mod unshare;
 mod volume;
@@ -72,6 +79,14 @@ enum Verb {
     Rm(rm::Args),
     Inspect(inspect::Args),
     Logs(logs::Args),
+    Images(images::Args),
+    Rmi(rmi::Args),
+    Tag(tag::Args),
+    History(history::Args),
+    #[command(subcommand)]
+    Image(Box<image::Verb>),
+    #[command(subcommand)]
+    System(system::Verb),
     #[command(subcommand)]
     Volume(volume::Verb),
     Unshare(unshare::Args),
@@ -183,6 +198,12 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Rm(args) => rm::run(&args, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),
         Verb::Logs(args) => logs::run(&args, &context),
+        Verb::Images(args) => images::run(&args, &context),
+        Verb::Rmi(args) => rmi::run(&args, &context),
+        Verb::Tag(args) => tag::run(&args, &context),
+        Verb::History(args) => history::run(&args, &context),
+        Verb::Image(verb) => image::run(&verb, &context),
+        Verb::System(verb) => system::run(&verb, &context),
         Verb::Volume(verb) => volume::run(&verb, &context),
         Verb::Unshare(args) => unshare::run(&args, &context),
         Verb::Info(args) => info::run(&args, &context),

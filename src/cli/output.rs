@@ -76,6 +76,31 @@ pub fn ago(time: &str) -> String {
     then.and_then(|then| then.elapsed().ok()).map_or_else(|| "Less than a second".into(), |past| duration(past.as_secs()))
 }
 
+/// The same for a time.
+pub fn since(time: std::time::SystemTime) -> String {
+    duration(time.elapsed().map_or(0, |past| past.as_secs()))
+}
+
+/// Bytes as Docker shows them: decimal, three digits: `7.8MB`, `13.3kB`, `0B`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut number, mut unit) = (bytes as f64, 0);
+    while number >= 999.5 && unit + 1 < UNITS.len() {
+        number /= 1000.0;
+        unit += 1;
+    }
+    let digits = if number >= 100.0 {
+        0
+    } else if number >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let text = format!("{number:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 fn duration(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     match (seconds, minutes, hours) {
@@ -95,7 +120,26 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{duration, size};
+
+    #[test]
+    fn sizes_read_as_dockers() {
+        let cases = [
+            (0, "0B"),
+            (999, "999B"),
+            (999_999, "1MB"),
+            (1000, "1kB"),
+            (13_300, "13.3kB"),
+            (7_800_000, "7.8MB"),
+            (7_834_000, "7.83MB"),
+            (123_456_789, "123MB"),
+            (1_230_000_000, "1.23GB"),
+            (u64::MAX, "18.4EB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+    }
 
     #[test]
     fn durations_read_as_dockers() {

@@ -123,6 +123,11 @@ fn remove_one(name: &str, context: &Context) -> Result<()> {
     spawn::worker(&userns, || tree::remove(volumes.as_fd(), &name).context("cannot delete its files"))
 }
 
+/// Removes anonymous volumes that no container uses, telling of each.
+pub fn prune_unused(context: &Context) -> Result<()> {
+    prune(false, true, context).map(drop)
+}
+
 fn prune(all: bool, force: bool, context: &Context) -> Result<u8> {
     let records = record::list(&context.paths)?;
     let unused = |volume: &volume::Volume| (all || volume.anonymous) && volume::users(&records, &volume.name).is_empty();

@@ -25,7 +25,7 @@ use super::{names, obtain, parse, volume};
 use crate::error::Advise;
 use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
-use crate::image::{Image, Source, Store};
+use crate::image::{Hold, Image, Source, Store};
 use crate::network::resolv;
 use crate::oci::image::ContainerConfig;
 use crate::rootfs::host_view::{self, View};
@@ -47,11 +47,11 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
         check_terminal(options.tty && options.interactive)?;
     }
     warn(&pending);
-    let (config, pending) = prepare(options, paths, caller, pending)?;
+    let (config, pending, hold) = prepare(options, paths, caller, pending)?;
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
     let signals = attend::catch_signals(company, options.tty)?;
     let (id, name) = (config.id.clone(), config.name.clone());
-    let launch = Launch { config, state: State::created(&record::boot_id()), draft: Draft::New(options) };
+    let launch = Launch { config, state: State::created(&record::boot_id()), draft: Draft::New(options, hold) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
     let end = started.attend(&signals, company);
     if end.is_err() {
@@ -68,7 +68,7 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
 /// `rl create`: the record of a container that nobody has started; returns its id.
 pub fn create(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<String> {
     warn(&pending);
-    let (config, pending) = prepare(options, paths, caller, pending)?;
+    let (config, pending, _hold) = prepare(options, paths, caller, pending)?;
     let plan = pending.plan();
     let overlay = has_overlay(&config, needs_tmpfs(paths)?);
     let draft = make_record(options, paths, &config, plan.maps.root(), overlay)?;
@@ -96,8 +96,9 @@ fn warn(pending: &Pending) {
     }
 }
 
-/// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet.
-fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Pending)> {
+/// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet. They are held
+/// from being removed until the record names them.
+fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Pending, Option<Hold>)> {
     if let Some(cidfile) = options.cidfile.as_ref().filter(|file| file.exists()) {
         bail!("the container id file {} exists already", cidfile.display());
     }
@@ -106,11 +107,11 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
     let source = options.image.parse::<Source>()?;
     if let Source::Rootfs(dir) = &source {
         let config = configure(options, paths, caller, None, RootSource::Directory(checked_directory(dir)?))?;
-        return Ok((config, pending));
+        return Ok((config, pending, None));
     }
     let store = Store::new(&paths.store);
     let kept = options.userns.kept((caller.uid, caller.gid));
-    let (image, mut pending) = obtain::image(&store, &source, options, pending, kept)?;
+    let (image, mut pending, hold) = obtain::image(&store, &source, options, pending, kept)?;
     let map_id = pending.plan().maps.of_layers(kept).id();
     if !image.missing_layers(&store, &map_id).is_empty() {
         // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.
@@ -121,7 +122,7 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
         pending = Pending::Ready(userns);
     }
     let root = RootSource::Layers(image.layer_dirs(&store, &map_id));
-    Ok((configure(options, paths, caller, Some(&image), root)?, pending))
+    Ok((configure(options, paths, caller, Some(&image), root)?, pending, Some(hold)))
 }
 
 /// A terminal can only take what is typed on one.
@@ -204,8 +205,8 @@ struct Launch<'a> {
 
 /// The record of what is to be started.
 enum Draft<'a> {
-    /// Is yet to be made.
-    New(&'a Options),
+    /// Is yet to be made; until then the image's layers are held.
+    New(&'a Options, Option<Hold>),
     /// Is there, and locked.
     Made(record::Draft),
 }
@@ -283,10 +284,10 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     milestone("client-cloned");
     let overlay = has_overlay(&config, on_tmpfs);
     let making = matches!(pending, Pending::Making { .. });
-    let (early, options) = match draft {
-        Draft::Made(draft) => (Some(draft), None),
-        Draft::New(options) if making => (Some(make_record(options, paths, &config, owner, overlay)?), Some(options)),
-        Draft::New(options) => (None, Some(options)),
+    let (early, options, hold) = match draft {
+        Draft::Made(draft) => (Some(draft), None, None),
+        Draft::New(options, hold) if making => (Some(make_record(options, paths, &config, owner, overlay)?), Some(options), hold),
+        Draft::New(options, hold) => (None, Some(options), hold),
     };
     let userns = match pending.finish() {
         Ok(userns) => userns,
@@ -306,6 +307,8 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
         (None, Some(options)) => make_record(options, paths, &config, owner, overlay)?,
         (None, None) => bail!("there is no record"),
     };
+    // The record names the layers. Unlocked and not merely closed, for Monitor has a copy.
+    drop(hold);
     milestone("client-recorded");
     let _ = wire::send(&conversation, &FromClient::ClientRecorded, &[draft.directory.as_fd()]);
     milestone("client-started");
@@ -315,7 +318,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
 /// A new container's streams go straight to the caller who waits for it, unless it may be started again and again. Then, and detached:
 /// None, and they are Monitor's.
 fn streams(config: &Config, company: &Company, draft: &Draft, owner: (u32, u32)) -> Result<Option<(Option<Streams>, Ends)>> {
-    let straight = matches!((company, draft), (Company::Attached { .. }, Draft::New(_))) && config.restart == RestartPolicy::No;
+    let straight = matches!((company, draft), (Company::Attached { .. }, Draft::New(..))) && config.restart == RestartPolicy::No;
     if !straight {
         return Ok(None);
     }

@@ -25,6 +25,7 @@ pub mod serve;
 pub mod state;
 pub mod stdio;
 pub mod user;
+pub mod uses;
 pub mod volume;
 pub mod watch;
 pub mod wire;

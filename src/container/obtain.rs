@@ -10,7 +10,7 @@ use super::options::Options;
 use crate::error::{Advise, Failure};
 use crate::host::config::Config;
 use crate::image::pull::{self, Order};
-use crate::image::{self, Image, Reference, Source, Store};
+use crate::image::{self, Hold, Image, Reference, Source, Store};
 use crate::userns::shared::Pending;
 
 /// When to ask the registry.
@@ -26,21 +26,23 @@ pub enum Policy {
     Newer,
 }
 
-/// The image that the options name, its layers perhaps not unpacked yet. Pulling needs U, which is waited for then.
+/// The image that the options name, its layers perhaps not unpacked yet, and held from being removed. Pulling needs U, which is waited for
+/// then.
 pub fn image(
     store: &Store,
     source: &Source,
     options: &Options,
     pending: Pending,
     kept: Option<(u32, u32)>,
-) -> Result<(Image, Pending)> {
+) -> Result<(Image, Pending, Hold)> {
+    let hold = store.hold()?;
     let Source::Registry(reference) = source else {
-        return Ok((image::open(store, source)?, pending));
+        return Ok((image::open(store, source)?, pending, hold));
     };
     let asks = matches!(options.pull, Policy::Always | Policy::Newer);
     let here = at_hand(store, reference, options);
     if let (false, Some(image)) = (asks, &here) {
-        return Ok((image.clone(), pending));
+        return Ok((image.clone(), pending, hold));
     }
     if options.pull == Policy::Never {
         return Err(anyhow!("no such image: {}", reference.familiar())).hint(|| format!("rl pull {}", reference.familiar()));
@@ -48,8 +50,10 @@ pub fn image(
     let config = Config::load()?;
     let reference = &pull::aliased(reference, &config)?;
     if let (false, Some(image)) = (asks, at_hand(store, reference, options)) {
-        return Ok((image, pending));
+        return Ok((image, pending, hold));
     }
+    // What is pulled is leased meanwhile, and naming it needs the store for itself.
+    drop(hold);
     if here.is_none() && !options.quiet {
         eprintln!("Unable to find image '{}' locally", reference.familiar());
     }
@@ -67,7 +71,8 @@ pub fn image(
         }
         Err(error) => return Err(error),
     }
-    Ok((image::open(store, &Source::Registry(reference.clone()))?, Pending::Ready(userns)))
+    let hold = store.hold()?;
+    Ok((image::open(store, &Source::Registry(reference.clone()))?, Pending::Ready(userns), hold))
 }
 
 /// What the name leads to, if all of it can be read and it is for the platform that was asked for. What cannot is pulled again.

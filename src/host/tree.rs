@@ -1,12 +1,13 @@
 //! Removing a tree by descriptor, following nothing: its contents are a container's, and may change while it is removed.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::fcntl::{AtFlags, OFlag, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// How far down a descriptor is held for each level; deeper directories are moved up first.
@@ -24,6 +25,34 @@ pub fn remove(parent: BorrowedFd, name: &CStr) -> nix::Result<()> {
         next += 1;
     }
     Ok(())
+}
+
+/// Bytes of all files in the tree `name` below `parent`, each once however many names it has. What does not exist or lies deeper than
+/// descriptors are held for counts nothing.
+pub fn size(parent: BorrowedFd, name: &CStr) -> nix::Result<u64> {
+    add_size(parent, name, DEPTH, &mut HashSet::new())
+}
+
+fn add_size(parent: BorrowedFd, name: &CStr, depth: usize, seen: &mut HashSet<u64>) -> nix::Result<u64> {
+    let stat = match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(0),
+        other => other?,
+    };
+    match SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) {
+        SFlag::S_IFREG if stat.st_nlink == 1 || seen.insert(stat.st_ino) => Ok(stat.st_size.unsigned_abs()),
+        SFlag::S_IFDIR if depth > 0 => {
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let mut dir = match Dir::openat(parent, name, flags, Mode::empty()) {
+                // Removed meanwhile, or closed even to its owner, as overlayfs leaves work/work.
+                Err(Errno::ENOENT | Errno::EACCES) => return Ok(0),
+                other => other?,
+            };
+            let names: Vec<_> = dir.iter().filter_map(|entry| entry.ok().map(|e| e.file_name().to_owned())).collect();
+            let children = names.iter().filter(|n| !matches!(n.to_bytes(), b"." | b".."));
+            children.map(|child| add_size(dir.as_fd(), child, depth - 1, seen)).sum()
+        }
+        _ => Ok(0),
+    }
 }
 
 /// Directories that lay too deep, moved beside the tree's root.
@@ -97,6 +126,19 @@ mod tests {
         remove(parent.as_fd(), c"tree").unwrap();
         remove(parent.as_fd(), c"tree").unwrap();
         assert!(!dir.path().join("tree").exists() && dir.path().join("kept").exists());
+    }
+
+    #[test]
+    fn a_size_counts_each_file_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::write(tree.join("a/b/file"), "12345").unwrap();
+        fs::hard_link(tree.join("a/b/file"), tree.join("link")).unwrap();
+        std::os::unix::fs::symlink("/etc", tree.join("etc")).unwrap();
+        let parent = fs::File::open(dir.path()).unwrap();
+        assert_eq!(size(parent.as_fd(), c"tree").unwrap(), 5);
+        assert_eq!(size(parent.as_fd(), c"none").unwrap(), 0);
     }
 
     #[test]

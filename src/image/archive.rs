@@ -73,6 +73,29 @@ pub fn open(store: &Store, file: &Path, format: Format, tag: Option<&str>) -> Re
     Ok(image)
 }
 
+/// An archive that was read.
+pub struct Note {
+    pub path: PathBuf,
+    pub index: Index,
+    /// The archive is still what it was.
+    pub current: bool,
+}
+
+/// Every note.
+pub fn notes(store: &Store) -> Result<Vec<Note>> {
+    let note = |path: PathBuf| {
+        let Import { file, stamp, index, .. } = read_note(&path)?;
+        let current = layout::open_file(&file).and_then(|file| Stamp::of(&file)).is_ok_and(|now| now == stamp);
+        Some(Note { path, index, current })
+    };
+    Ok(store.import_records()?.into_iter().filter_map(note).collect())
+}
+
+/// Notes that cannot be read.
+pub fn damaged_notes(store: &Store) -> Result<Vec<PathBuf>> {
+    Ok(store.import_records()?.into_iter().filter(|path| read_note(path).is_none()).collect())
+}
+
 fn read_note(path: &Path) -> Option<Import> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

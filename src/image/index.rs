@@ -9,7 +9,6 @@ use super::store::{Exclusive, present};
 use crate::oci::image::{Descriptor, INDEX, Index, REF_NAME};
 use crate::sys::failpoint::milestone;
 
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 impl Exclusive {
     /// Writes `index.json` anew, unless it says the right thing already. Called after references appear and before what they led to goes,
     /// so that it never names what is not there; whoever is killed between leaves an old one, and the next change puts it right.

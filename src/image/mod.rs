@@ -8,13 +8,19 @@
 //! unpack/      layers → directories, by a Worker                   path.rs      names in them
 //! store.rs     all of it on disk                                   limits.rs    how much is too much
 //! refs.rs      which name is which image                           index.rs     the same for other tools
+//! local.rs     an image with all its names                         delete.rs    what `rl rmi` takes away
+//! gc.rs        what goes when nothing needs it                     check.rs     whether it is what it says
 //! ```
 
 mod archive;
+pub mod check;
+pub mod delete;
 mod download;
+pub mod gc;
 mod index;
 mod layout;
 mod limits;
+pub mod local;
 mod path;
 mod platform;
 mod progress;
@@ -23,21 +29,20 @@ mod reference;
 mod refs;
 mod registry;
 mod source;
-mod store;
+pub mod store;
 mod stream;
 mod tar;
 mod unpack;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 pub use self::reference::Reference;
-#[allow(unused_imports)] // The registry client's and the verbs', which are on their way.
 pub use self::refs::{Named, Target};
 pub use self::source::Source;
-pub use self::store::Store;
-use crate::error::Advise;
+pub use self::store::{Hold, Store};
+pub use self::unpack::erase_removed;
 use crate::oci::digest::Digest;
 use crate::oci::image::{Descriptor, ImageConfig, Platform};
 
@@ -79,15 +84,13 @@ pub fn open(store: &Store, source: &Source) -> Result<Image> {
         }
         Source::OciArchive { file, tag } => archive::open(store, file, archive::Format::Oci, tag.as_deref()),
         Source::DockerArchive { file, reference } => archive::open(store, file, archive::Format::Docker, reference.as_deref()),
-        Source::Registry(reference) => open_named(store, reference),
+        Source::Registry(reference) => open_target(store, store.target(reference)),
+        Source::Id(id) => open_target(store, store.target_of_id(id.hex())),
         Source::Rootfs(dir) => bail!("{} is a directory, not an image", dir.display()),
     };
     image.with_context(|| format!("cannot open image \"{source}\""))
 }
 
-fn open_named(store: &Store, reference: &Reference) -> Result<Image> {
-    match store.reference(reference)? {
-        Some(target) => layout::open(&layout::Blobs(store.root()), &target.manifest),
-        None => Err(anyhow!("no such image")).hint(|| format!("rl pull {}", reference.familiar())),
-    }
+fn open_target(store: &Store, target: Result<Target>) -> Result<Image> {
+    layout::open(&layout::Blobs(store.root()), &target?.manifest)
 }

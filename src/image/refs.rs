@@ -41,11 +41,15 @@ pub struct Target {
     pub updated: String,
 }
 
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 impl Target {
     /// What the registry calls it: a later pull of the same tag that finds this digest has nothing to do.
     pub fn registry_digest(&self) -> &Digest {
         self.index.as_ref().map_or(&self.manifest.digest, |index| &index.digest)
+    }
+
+    /// The same image, from now on under another name.
+    pub fn retagged(&self) -> Target {
+        Target { updated: now(), ..self.clone() }
     }
 }
 
@@ -58,7 +62,6 @@ pub struct Named {
 }
 
 /// All references as they are found.
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 #[derive(Debug, Default)]
 pub struct Scan {
     pub named: Vec<Named>,
@@ -66,7 +69,6 @@ pub struct Scan {
     pub damaged: Vec<(PathBuf, anyhow::Error)>,
 }
 
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 impl Named {
     /// A name that a person gave, not one that is only a digest.
     pub fn tag(&self) -> Option<&Reference> {
@@ -74,7 +76,6 @@ impl Named {
     }
 }
 
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 impl Store {
     /// What a reference leads to; of a tag and a digest the digest decides. One file is read, however many images there are.
     pub fn reference(&self, reference: &Reference) -> Result<Option<Target>> {
@@ -137,7 +138,6 @@ impl Store {
     }
 }
 
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 impl Exclusive {
     /// Writes one reference. The image that had the name before keeps a nameless reference when this was its last. The image layout's
     /// index is to be written after ([`Exclusive::write_index`]).
@@ -248,7 +248,6 @@ fn make_synced(directory: &Path) -> Result<()> {
 }
 
 /// The time as references keep it.
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 pub fn now() -> String {
     humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string()
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 
 use super::Reference;
+use crate::oci::digest::Digest;
 
 /// An image by transport (containers-transports(5)). The path ends at the first `:`, as with skopeo and podman.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +18,10 @@ pub enum Source {
     OciArchive { file: PathBuf, tag: Option<String> },
     /// `docker-archive:FILE[:REF]`: what `docker save` writes.
     DockerArchive { file: PathBuf, reference: Option<String> },
-    /// A name without a transport, or `docker://NAME`: from a registry, kept in the store.
+    /// A name without a transport, or `docker://NAME`: from a registry, kept in the store. A short one may be the beginning of an id.
     Registry(Reference),
+    /// 64 hexadecimal digits, perhaps after `sha256:`: an image in the store by its id.
+    Id(Digest),
     /// `rootfs:DIR`: no image but a directory, which is never written.
     Rootfs(PathBuf),
 }
@@ -43,10 +46,17 @@ impl FromStr for Source {
                 Source::DockerArchive { file, reference }
             }
             Some(("docker", name)) if name.starts_with("//") => Source::Registry(name[2..].parse()?),
-            _ => Source::Registry(text.parse()?),
+            _ => match id(text) {
+                Some(id) => Source::Id(id),
+                None => Source::Registry(text.parse()?),
+            },
         };
         Ok(source)
     }
+}
+
+fn id(text: &str) -> Option<Digest> {
+    format!("sha256:{}", text.strip_prefix("sha256:").unwrap_or(text)).parse().ok()
 }
 
 fn present<'a>(part: &'a str, whole: &str) -> Result<&'a str> {
@@ -73,6 +83,7 @@ impl fmt::Display for Source {
             Source::DockerArchive { file, reference } => ("docker-archive", file, reference.as_deref()),
             Source::Rootfs(dir) => ("rootfs", dir, None),
             Source::Registry(reference) => return f.write_str(&reference.familiar()),
+            Source::Id(id) => return f.write_str(&id.to_string()),
         };
         write!(f, "{transport}:{}", path.display())?;
         name.map_or(Ok(()), |name| write!(f, ":{name}"))
@@ -99,6 +110,14 @@ mod tests {
             assert_eq!(read(text).to_string(), "alpine:latest");
         }
         assert_eq!(read("ftp:x").to_string(), "ftp:x");
+    }
+
+    #[test]
+    fn an_id_is_no_name() {
+        let id = "0".repeat(64);
+        for text in [id.clone(), format!("sha256:{id}")] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), format!("sha256:{id}"));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! index.json                          the same for other readers of image layouts (index.rs)
 //! imports/<hex>.json                  which blobs came out of an archive, by the hash of its path (archive.rs)
 //! layers/<map-id>/<chain-id>/root/    a layer unpacked for that id map, whole or not there
+//! layers/<map-id>/<chain-id>/size     how many bytes its files hold
 //! layers/<map-id>/<chain-id>.tmp/     ... on its way; whoever unpacks it holds its flock
 //! layers/<map-id>/<chain-id>-<n>.rm/  ... on its way out
 //! tmp/<pid>-<n>/                      blobs on their way; as above
@@ -53,11 +54,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::oci::digest::Digest;
+use super::Layer;
+use crate::oci::digest::{Algorithm, Digest};
 use crate::sys::fs::sync_fs;
 
 const TEMPORARY: &str = "tmp";
 const REMOVED: &str = "rm";
+const SIZE: &str = "size";
 const LEASE: &str = "lease@";
 
 /// The store at one place. Nothing is created before it is needed.
@@ -81,12 +84,24 @@ impl Store {
         self.root.join("imports").join(format!("{}.json", key.hex()))
     }
 
+    /// What is remembered about archives.
+    pub fn import_records(&self) -> Result<Vec<PathBuf>> {
+        let imports = self.root.join("imports");
+        Ok(names_in(&imports)?.iter().filter(|name| name.ends_with(".json")).map(|name| imports.join(name)).collect())
+    }
+
+    /// The digests of all blobs, by their names.
+    pub fn blobs(&self, algorithm: Algorithm) -> Result<Vec<Digest>> {
+        let names = names_in(&self.root.join("blobs").join(algorithm.name()))?;
+        // Something else is not ours.
+        Ok(names.iter().filter_map(|hex| format!("{}:{hex}", algorithm.name()).parse().ok()).collect())
+    }
+
     /// Keeps everything in the store from being removed, until dropped. Short, or at most as long as unpacking what a `run` lacks.
     pub fn hold(&self) -> Result<Hold> {
         Ok(Hold { _lock: self.lock(FlockArg::LockShared)? })
     }
 
-    #[allow(dead_code)] // As above.
     /// The right to change references and to remove things. Waits until nobody else holds the store; whoever asks holds it neither way.
     pub fn exclusive(&self) -> Result<Exclusive> {
         let lock = self.lock(FlockArg::LockExclusive)?;
@@ -126,6 +141,35 @@ impl Store {
         let downloads = self.root.join("downloads");
         make_directory(&downloads, 0o700)?;
         Ok(downloads)
+    }
+
+    /// Map id and chain id of every unpacked layer.
+    pub fn unpacked(&self) -> Result<Vec<(String, Digest)>> {
+        let mut layers = Vec::new();
+        for map_id in self.map_ids()? {
+            for name in names_in(&self.layers(&map_id))? {
+                // Nothing else is a layer: not what is on its way in or out.
+                layers.extend(format!("sha256:{name}").parse().ok().map(|chain| (map_id.clone(), chain)));
+            }
+        }
+        Ok(layers)
+    }
+
+    /// The id maps that layers are unpacked for.
+    pub fn map_ids(&self) -> Result<Vec<String>> {
+        names_in(&self.all_layers())
+    }
+
+    /// How many bytes a layer's files hold; of one that is not unpacked for any id map, its blob's.
+    pub fn size_of(&self, layer: &Layer) -> u64 {
+        let maps = self.map_ids().unwrap_or_default();
+        let noted = maps.iter().find_map(|map_id| self.layer_size(map_id, &layer.chain_id));
+        noted.unwrap_or(layer.descriptor.size)
+    }
+
+    /// How many bytes a layer's files hold, as noted when it was unpacked.
+    pub fn layer_size(&self, map_id: &str, chain_id: &Digest) -> Option<u64> {
+        fs::read_to_string(self.layer(map_id, chain_id).join(SIZE)).ok()?.trim().parse().ok()
     }
 
     /// Makes the directories that everything else needs.
@@ -277,6 +321,7 @@ impl Claim {
 
     /// Removes the temporary directory; what was in its root has been cleared.
     pub fn discard(self) -> Result<()> {
+        let _ = fs::remove_file(self.temporary.join(SIZE));
         present(fs::remove_dir(self.root())).with_context(|| format!("cannot remove {}", self.root().display()))?;
         fs::remove_dir(&self.temporary).with_context(|| format!("cannot remove {}", self.temporary.display()))
     }
@@ -318,7 +363,6 @@ impl Scratch {
         &self.path
     }
 
-    #[allow(dead_code)] // As above.
     /// From now until this is dropped nothing is removed that the manifest names, itself included, as far as its documents are in the
     /// store. To be called before the manifest is adopted; only then may one look which of its blobs and layers are there already.
     pub fn lease(&self, manifest: &Digest) -> Result<()> {
@@ -338,7 +382,6 @@ pub struct Exclusive {
     _lock: Flock<File>,
 }
 
-#[allow(dead_code)] // The registry client's and the verbs', which are on their way.
 impl Exclusive {
     pub fn store(&self) -> &Store {
         &self.store
@@ -444,6 +487,17 @@ pub(super) fn replace_by(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<
 /// Brings the names in a directory to disk.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+/// The names in a directory, sorted; none where there is no such directory.
+fn names_in(directory: &Path) -> Result<Vec<String>> {
+    let read = || format!("cannot read {}", directory.display());
+    let mut names = Vec::new();
+    for entry in present(fs::read_dir(directory)).with_context(read)?.into_iter().flatten() {
+        names.extend(entry.with_context(read)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// None for what does not exist.

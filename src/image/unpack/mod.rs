@@ -33,6 +33,7 @@ use super::stream::Inflated;
 use super::tar::{Archive, shown};
 use super::{Image, Layer, Store, layout};
 use crate::oci::digest::Tee;
+use crate::sys::failpoint::milestone;
 use crate::userns::shared::Userns;
 use crate::userns::spawn::{Confined, confined, worker};
 
@@ -175,6 +176,23 @@ impl<'a> Unpacker<'a> {
 
 fn failed(layer: &Layer) -> String {
     format!("cannot unpack layer {}", layer.descriptor.digest)
+}
+
+/// Deletes the files of layers that have been removed, and of those that a killed process left, for any id map. `userns` is opened only
+/// when there is something: it may have to be made.
+pub fn erase_removed(store: &Store, userns: impl FnOnce() -> Result<Userns>) -> Result<()> {
+    let maps = store.map_ids()?;
+    let abandoned = maps.iter().map(|map_id| store.abandoned_layers(map_id)).collect::<Result<Vec<_>>>()?;
+    let claims: Vec<Claim> = abandoned.into_iter().flatten().collect();
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let userns = userns()?;
+    for claim in claims {
+        discard(&userns, claim).context("cannot delete a layer's files")?;
+        milestone("image-erased");
+    }
+    Ok(())
 }
 
 /// Removes a half-made layer, whose files may belong to any id of the map.

@@ -1,0 +1,65 @@
+//! `rl system prune`.
+
+use anyhow::Result;
+
+use crate::cli::images::Filters;
+use crate::cli::{Context, image, output};
+use crate::container::record::{self, Record};
+use crate::container::remove;
+use crate::container::state::Status;
+
+/// Remove stopped containers, images without a name, and what nothing needs
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// All images that no container uses, not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    /// Anonymous volumes that no container uses too
+    #[arg(long)]
+    volumes: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+}
+
+/// Asks, removes, and tells how much that freed.
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
+    let filters = Filters::for_prune(&args.filter)?;
+    if !args.force && !output::confirm(&question(args))? {
+        return Ok(1);
+    }
+    remove::sweep(&context.paths, || context.userns())?;
+    let stopped = |record: &Record| matches!(record.state.status, Status::Created | Status::Exited | Status::Lost);
+    let unwanted = |record: &Record| stopped(record) && filters.fit_container(&record.config.created, &record.config.labels);
+    let containers: Vec<Record> = record::list(&context.paths)?.into_iter().filter(unwanted).collect();
+    if !containers.is_empty() {
+        output::line("Deleted Containers:")?;
+        let userns = context.userns()?;
+        for record in &containers {
+            // Its anonymous volumes stay unless they are asked for, as with `rl rm`.
+            remove::container(&context.paths, &userns, record, false, false)?;
+            output::line(&record.config.id)?;
+        }
+        output::line("")?;
+    }
+    if args.volumes {
+        crate::cli::volume::prune_unused(context)?;
+    }
+    let bytes = image::remove_unused(context, args.all, &filters)?;
+    output::line(format!("Total reclaimed space: {}", output::size(bytes)))?;
+    Ok(0)
+}
+
+fn question(args: &Args) -> String {
+    let images = if args.all { "all images that no container uses" } else { "all dangling images" };
+    let mut lines = vec!["WARNING! This will remove:", "  - all stopped containers"];
+    if args.volumes {
+        lines.push("  - all anonymous volumes not used by at least one container");
+    }
+    let images = format!("  - {images}\n");
+    lines.push(&images);
+    lines.join("\n")
+}
