@@ -40,6 +40,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "wait" -d 'Wait for containers
 complete -c rl -n "__fish_rl_needs_command" -f -a "exec" -d 'Run another command in a running container'
 complete -c rl -n "__fish_rl_needs_command" -f -a "attach" -d 'Stay with a running container: its output from now on, your input, your signals'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rename" -d 'Give a container another name'
+complete -c rl -n "__fish_rl_needs_command" -f -a "port" -d 'Show the published ports of a container'
 complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, images and volumes, as JSON'
@@ -71,7 +72,8 @@ complete -c rl -n "__fish_rl_using_subcommand run" -s v -l volume -d 'Mount a di
 complete -c rl -n "__fish_rl_using_subcommand run" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to /etc/hosts' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /etc/resolv.conf' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ulimit -d 'Set a resource limit' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l shm-size -d 'Size of /dev/shm' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
@@ -108,6 +110,7 @@ complete -c rl -n "__fish_rl_using_subcommand run" -s t -l tty -d 'Give the cont
 complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand run" -s P -l publish-all -d 'Publish every port that the image exposes, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
 complete -c rl -n "__fish_rl_using_subcommand run" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -129,7 +132,8 @@ complete -c rl -n "__fish_rl_using_subcommand create" -s v -l volume -d 'Mount a
 complete -c rl -n "__fish_rl_using_subcommand create" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line to /etc/hosts' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for /etc/resolv.conf' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ulimit -d 'Set a resource limit' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l shm-size -d 'Size of /dev/shm' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
@@ -165,6 +169,7 @@ complete -c rl -n "__fish_rl_using_subcommand create" -s t -l tty -d 'Give the c
 complete -c rl -n "__fish_rl_using_subcommand create" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand create" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand create" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand create" -s P -l publish-all -d 'Publish every port that the image exposes, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand create" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
 complete -c rl -n "__fish_rl_using_subcommand create" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -214,6 +219,8 @@ complete -c rl -n "__fish_rl_using_subcommand attach" -l no-stdin -d 'Leave your
 complete -c rl -n "__fish_rl_using_subcommand attach" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand rename" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand rename" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand port" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand port" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand ps" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'

@@ -13,6 +13,8 @@ pub enum Role {
     Worker,
     /// Outlives the Client, holds the container; `container/monitor.rs`.
     Monitor,
+    /// Carries a container's connections; `network/embedded/`.
+    Gateway,
     /// Becomes the payload; `container/init.rs`.
     Init,
     /// Becomes another process of the container; `container/join.rs`.
@@ -29,6 +31,7 @@ impl Role {
             Role::Keeper => "keeper",
             Role::Worker => "worker",
             Role::Monitor => "monitor",
+            Role::Gateway => "gateway",
             Role::Init => "init",
             Role::Joiner => "joiner",
             Role::Reaper => "reaper",

@@ -51,7 +51,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         ("containers", format!("{} ({running} running)", records.len())),
         ("user ids", ids(&plan.maps.uid)),
         ("group ids", ids(&plan.maps.gid)),
-        ("network", "none by default".to_string()),
+        ("network", "gateway by default".to_string()),
         ("cgroups", if facts::has_cgroup2() { "v2 is mounted; limits are not built yet" } else { "no cgroup v2" }.to_string()),
     ];
     for (name, value) in lines {

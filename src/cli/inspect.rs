@@ -9,6 +9,7 @@ use crate::container::record::{self, Record};
 use crate::container::state::Status;
 use crate::container::volume;
 use crate::error::{Advise, Failure};
+use crate::network::ports::PortMapping;
 
 /// Show everything about containers, images and volumes, as JSON
 #[derive(Debug, clap::Args)]
@@ -119,6 +120,7 @@ fn container(record: &Record) -> Value {
             "Init": config.init,
             "ShmSize": config.spec.linux.shm_size,
         },
+        "NetworkSettings": { "Ports": ports(&config.ports, &config.exposed_ports) },
         "Mounts": config.spec.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": {
             "Hostname": config.spec.hostname,
@@ -134,6 +136,20 @@ fn container(record: &Record) -> Value {
         },
         "Spec": config.spec,
     })
+}
+
+/// Every exposed or published port; null where it is not published.
+fn ports(published: &[PortMapping], exposed: &[String]) -> Value {
+    let mut ports: serde_json::Map<String, Value> = exposed.iter().map(|port| (port.clone(), Value::Null)).collect();
+    for mapping in published {
+        let host = json!({"HostIp": mapping.host().ip().to_string(), "HostPort": mapping.host_port.to_string()});
+        let port = ports.entry(format!("{}/{}", mapping.container_port, mapping.protocol)).or_insert(Value::Null);
+        match port {
+            Value::Array(hosts) => hosts.push(host),
+            other => *other = json!([host]),
+        }
+    }
+    ports.into()
 }
 
 fn mount(mount: &crate::oci::runtime::Mount) -> Value {

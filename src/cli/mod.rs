@@ -15,6 +15,7 @@ mod listing;
 mod logs;
 mod output;
 mod pause;
+mod port;
 mod ps;
 mod pull;
 mod rename;
@@ -75,6 +76,7 @@ enum Verb {
     Exec(exec::Args),
     Attach(attach::Args),
     Rename(rename::Args),
+    Port(port::Args),
     Ps(ps::Args),
     Rm(rm::Args),
     Inspect(inspect::Args),
@@ -194,6 +196,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Exec(args) => exec::run(&args, &context),
         Verb::Attach(args) => attach::run(&args, &context),
         Verb::Rename(args) => rename::run(&args, &context),
+        Verb::Port(args) => port::run(&args, &context),
         Verb::Ps(args) => ps::run(&args, &context),
         Verb::Rm(args) => rm::run(&args, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),

@@ -11,6 +11,8 @@ use super::options::{Options, Share};
 use super::parse::{MountSource, MountSpec};
 use super::restart::RestartPolicy;
 use crate::network::NetworkMode;
+use crate::network::embedded::addresses;
+use crate::network::ports::PortMapping;
 use crate::oci::image::ContainerConfig;
 use crate::oci::runtime::{self, Device, Linux, Mount, Process, Rlimit, Root, Spec};
 use crate::rootfs::plan::{RootSource, check_destination, clean};
@@ -50,6 +52,9 @@ pub struct Config {
     pub add_hosts: Vec<(String, std::net::IpAddr)>,
     pub dns: Vec<std::net::IpAddr>,
     pub exposed_ports: Vec<String>,
+    /// Bound on the host, from just before the start.
+    #[serde(default)]
+    pub ports: Vec<PortMapping>,
     pub volumes: Vec<VolumeUse>,
     pub interactive: bool,
     pub auto_remove: bool,
@@ -134,15 +139,25 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         image_id: given.image_id,
         image_digest: given.image_digest,
         root: given.root,
-        network: options.network,
+        network: network(options),
         add_hosts: options.add_host.clone(),
         dns: options.dns.clone(),
         exposed_ports: given.image.exposed_ports.iter().cloned().collect(),
+        ports: Vec::new(),
         interactive: options.interactive,
         auto_remove: options.rm,
         init: options.init,
         privileged: options.privileged,
     })
+}
+
+/// Naming the host as `host-gateway` opens the way there.
+fn network(options: &Options) -> NetworkMode {
+    let names_host = options.add_host.iter().any(|(_, address)| *address == addresses::V4.host);
+    match options.network {
+        NetworkMode::Gateway { host_loopback } => NetworkMode::Gateway { host_loopback: host_loopback || names_host },
+        other => other,
+    }
 }
 
 fn hostname(options: &Options, given: &Given) -> String {

@@ -39,6 +39,8 @@ pub struct Init<'a> {
     /// None with a terminal.
     pub streams: Option<Streams>,
     pub monitor: OwnedFd,
+    /// What connects the network, where there is one to be connected.
+    pub network: Option<BorrowedFd<'a>>,
     /// Rows and columns of the terminal that the payload finds from its first moment.
     pub window: Option<(u16, u16)>,
     /// The ids that exist in the container.
@@ -58,7 +60,7 @@ impl Init<'_> {
         self.close_what_is_monitors()?;
         // What is made on the way has the mode that is written there, whoever calls.
         umask(Mode::empty());
-        let network = network::begin(self.config.network).context("cannot create the network")?;
+        let mut network = network::begin(self.config.network, self.network).context("cannot create the network")?;
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }
@@ -94,6 +96,7 @@ impl Init<'_> {
         if self.config.init {
             self.stay_as_reaper()?;
         }
+        network.connected().context("cannot connect the network")?;
         let monitor = self.monitor.try_clone().context("cannot duplicate the conversation")?;
         let has_ranges = self.maps.has_ranges();
         Payload { process, user, streams, cwd, has_ranges, monitor, milestone: "init-exec" }.execute()
@@ -112,6 +115,7 @@ impl Init<'_> {
     /// With Monitor's end of its conversation with Client, say, Monitor's death would go unnoticed.
     fn close_what_is_monitors(&self) -> Result<()> {
         let mut keep = vec![self.monitor.as_raw_fd()];
+        keep.extend(self.network.map(|link| link.as_raw_fd()));
         if let Some(streams) = &self.streams {
             keep.extend(streams.raw());
         }

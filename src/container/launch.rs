@@ -26,7 +26,8 @@ use crate::error::Advise;
 use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
 use crate::image::{Hold, Image, Source, Store};
-use crate::network::resolv;
+use crate::network::ports::{self, Published, Wish};
+use crate::network::{NetworkMode, resolv};
 use crate::oci::image::ContainerConfig;
 use crate::rootfs::host_view::{self, View};
 use crate::rootfs::mountinfo;
@@ -47,11 +48,13 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
         check_terminal(options.tty && options.interactive)?;
     }
     warn(&pending);
-    let (config, pending, hold) = prepare(options, paths, caller, pending)?;
+    let (mut config, pending, hold) = prepare(options, paths, caller, pending)?;
+    let published = publish(options, &mut config)?;
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
     let signals = attend::catch_signals(company, options.tty)?;
     let (id, name) = (config.id.clone(), config.name.clone());
-    let launch = Launch { config, state: State::created(&record::boot_id()), draft: Draft::New(options, hold) };
+    let state = State::created(&record::boot_id());
+    let launch = Launch { config, published, state, draft: Draft::New(options, hold) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
     let end = started.attend(&signals, company);
     if end.is_err() {
@@ -68,7 +71,9 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
 /// `rl create`: the record of a container that nobody has started; returns its id.
 pub fn create(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<String> {
     warn(&pending);
-    let (config, pending, _hold) = prepare(options, paths, caller, pending)?;
+    let (mut config, pending, _hold) = prepare(options, paths, caller, pending)?;
+    // They are free now, and will be bound again at the start.
+    publish(options, &mut config)?;
     let plan = pending.plan();
     let overlay = has_overlay(&config, needs_tmpfs(paths)?);
     let draft = make_record(options, paths, &config, plan.maps.root(), overlay)?;
@@ -82,7 +87,8 @@ pub fn start_again(record: Record, directory: File, company: &Company, paths: &P
     let signals = attend::catch_signals(company, config.spec.process.terminal)?;
     let name = config.name.clone();
     let state = State { boot_id: record::boot_id(), restart_count: 0, stopped: false, ..record.state };
-    let launch = Launch { config, state, draft: Draft::Made(record::Draft { path: record.directory, directory }) };
+    let published = ports::bind(&config.ports.iter().map(Wish::from).collect::<Vec<_>>())?;
+    let launch = Launch { config, published, state, draft: Draft::Made(record::Draft { path: record.directory, directory }) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
     Ok(match started.attend(&signals, company)? {
         Outcome::Ended(code) => code,
@@ -123,6 +129,21 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
     }
     let root = RootSource::Layers(image.layer_dirs(&store, &map_id));
     Ok((configure(options, paths, caller, Some(&image), root)?, pending, Some(hold)))
+}
+
+/// Binds the ports that are to be published, and notes them in the configuration.
+fn publish(options: &Options, config: &mut Config) -> Result<Vec<Published>> {
+    let mut wishes: Vec<Wish> = options.publish.iter().flat_map(|wishes| wishes.0.clone()).collect();
+    if options.publish_all {
+        wishes.extend(ports::of_exposed(&config.exposed_ports, &wishes)?);
+    }
+    if !wishes.is_empty() && !matches!(config.network, NetworkMode::Gateway { .. }) {
+        return Err(anyhow!("cannot publish ports with --network {}", config.network))
+            .hint(|| "leave out --network, or -p: on the host's own network every port is open already");
+    }
+    let published = ports::bind(&wishes)?;
+    config.ports = published.iter().map(|published| published.mapping.clone()).collect();
+    Ok(published)
 }
 
 /// A terminal can only take what is typed on one.
@@ -199,6 +220,7 @@ fn random_id() -> Result<String> {
 /// What is to be started.
 struct Launch<'a> {
     config: Config,
+    published: Vec<Published>,
     state: State,
     draft: Draft<'a>,
 }
@@ -257,7 +279,7 @@ fn ended(exit: std::io::Result<process::Exit>) -> String {
 
 /// Clones Monitor and gives it what it waits for, each as soon as it is there: U while newuidmap works takes longest, else the record.
 fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> Result<Started> {
-    let Launch { config, state, draft } = launch;
+    let Launch { config, published, state, draft } = launch;
     let owner = pending.plan().maps.root();
     let on_tmpfs = needs_tmpfs(paths)?;
     let nested = monitor::nested(&config, &pending.plan().maps);
@@ -273,13 +295,13 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
             let window = console::size();
             let origin = handed.map_or(Origin::Monitor, |(streams, ends)| Origin::Client(streams, ends));
             monitor::run(
-                Monitor { config, plan, origin, client: monitors_end, store, path, window, state },
+                Monitor { config, plan, origin, published, client: monitors_end, store, path, window, state },
                 pending.into_prospect(),
             )
         }
         Fork::Parent(child) => child,
     };
-    drop(monitors_end);
+    drop((monitors_end, published));
     let ends = handed.map(|(_, ends)| ends).unwrap_or_default();
     milestone("client-cloned");
     let overlay = has_overlay(&config, on_tmpfs);

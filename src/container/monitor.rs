@@ -22,6 +22,8 @@ use super::serve::{Payload, Server, Turn};
 use super::stdio::{self, Ends, Streams};
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit};
 use crate::error::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
+use crate::network::ports::Published;
+use crate::network::{self, Network};
 use crate::role::Role;
 use crate::rootfs::apply::Builder;
 use crate::rootfs::plan::Plan;
@@ -46,6 +48,8 @@ pub struct Monitor {
     pub config: Config,
     pub plan: Plan,
     pub origin: Origin,
+    /// The ports that the container's network is to serve.
+    pub published: Vec<Published>,
     pub client: OwnedFd,
     /// The store's directory.
     pub store: OwnedFd,
@@ -81,6 +85,7 @@ struct Starting {
     /// Our ends of its streams.
     ends: Ends,
     namespaces: Namespaces,
+    network: Network,
 }
 
 /// How a life of the payload ended.
@@ -99,6 +104,7 @@ impl Monitor {
         }
         let mut own = vec![self.client.as_raw_fd(), self.store.as_raw_fd()];
         own.extend(prospect.lock());
+        own.extend(self.published.iter().map(|published| published.socket.as_raw_fd()));
         if let Origin::Client(streams, ends) = &self.origin {
             own.extend(streams.iter().flat_map(Streams::raw));
             own.extend([&ends.stdin, &ends.stdout, &ends.stderr].into_iter().flatten().map(|fd| fd.as_raw_fd()));
@@ -150,10 +156,17 @@ impl Monitor {
             if let Turn::Stopped = server.wait(None, Some(Instant::now() + delay))? {
                 break end;
             }
+            // Its network first: two of them would share the published ports.
+            drop(payload.take());
             starting = self.clone_init(&maps);
         };
         let retired = server.finish(end.exit_code, end.error.as_ref())?;
         milestone("monitor-ended");
+        if !self.published.is_empty() {
+            // Who hears of the end may start it again at once, and finds the ports free.
+            drop(payload.take());
+            self.published.clear();
+        }
         server.tell_ended(end.exit_code, true);
         milestone("monitor-reported");
         entry.remove();
@@ -181,15 +194,16 @@ impl Monitor {
     fn clone_init(&mut self, maps: &IdMaps) -> Result<Starting> {
         let (streams, ends) = self.streams()?;
         let (conversation, inits_end) = sock::pair().context("cannot create a socket pair")?;
+        let network = network::start(self.config.network, &self.config.name, &mut self.published)?;
         let init = match self.plan.staged.is_empty() {
-            true => self.fork_init(0, maps, streams, inits_end)?,
-            false => self.stage(maps, streams, inits_end, &conversation)?,
+            true => self.fork_init(0, maps, streams, inits_end, &network)?,
+            false => self.stage(maps, streams, inits_end, &network, &conversation)?,
         };
         let namespaces = Namespaces::of(&init, self.namespaces(), self.config.spec.linux.has("network"), self.config.init)?;
         write_maps(init.pid, maps)?;
         milestone("monitor-mapped");
         wire::send(&conversation, &ToInit::MonitorMapped, &[])?;
-        Ok(Starting { init, conversation, ends, namespaces })
+        Ok(Starting { init, conversation, ends, namespaces, network })
     }
 
     /// The payload's streams, and what of them is ours: Client's once, or new ones.
@@ -206,7 +220,14 @@ impl Monitor {
         }
     }
 
-    fn fork_init(&self, flags: u64, maps: &IdMaps, streams: Option<Streams>, monitor: OwnedFd) -> Result<Child> {
+    fn fork_init(
+        &self,
+        flags: u64,
+        maps: &IdMaps,
+        streams: Option<Streams>,
+        monitor: OwnedFd,
+        network: &Network,
+    ) -> Result<Child> {
         let fork = process::fork(self.namespaces() | flags).context("cannot create the container's namespaces")?;
         match fork {
             Fork::Child => init::run(Init {
@@ -215,6 +236,7 @@ impl Monitor {
                 directory: &self.path,
                 streams,
                 monitor,
+                network: network.link(),
                 window: self.window,
                 maps,
             }),
@@ -224,12 +246,19 @@ impl Monitor {
 
     /// Mounts what the payload must not be able to change, in a mount namespace that Init's is a copy of: one of a child that ends at
     /// once, so that it keeps nothing busy. Init is a sibling of that child, and so our own.
-    fn stage(&self, maps: &IdMaps, streams: Option<Streams>, inits_end: OwnedFd, conversation: &OwnedFd) -> Result<Child> {
+    fn stage(
+        &self,
+        maps: &IdMaps,
+        streams: Option<Streams>,
+        inits_end: OwnedFd,
+        network: &Network,
+        conversation: &OwnedFd,
+    ) -> Result<Child> {
         let stager = match process::fork(0).context("cannot start the mounting process")? {
             Fork::Child => {
                 let report = inits_end.try_clone();
                 let told = self.mount_staged(maps).and_then(|()| {
-                    let init = self.fork_init(SIBLING, maps, streams, inits_end)?;
+                    let init = self.fork_init(SIBLING, maps, streams, inits_end, network)?;
                     wire::send(
                         report.as_ref().map_err(|error| anyhow!("{error}"))?,
                         &FromInit::JoinerCloned(init.pid),
@@ -277,13 +306,13 @@ impl Monitor {
 
     /// Follows Init to the payload's execve. One that fails is ended and reaped.
     fn follow(&self, starting: Starting, server: &mut Server) -> Result<Payload> {
-        let Starting { init, conversation, ends, mut namespaces } = starting;
+        let Starting { init, conversation, ends, mut namespaces, network } = starting;
         match self.lead(&conversation, &mut namespaces) {
             Ok(console) => {
                 let held = hold_namespaces(&init);
                 let Ends { stdin, stdout, stderr } = ends;
                 server.keep(&self.origin, console.as_ref(), stdout, stderr)?;
-                Ok(Payload { init, namespaces, console, stdin, held })
+                Ok(Payload { init, namespaces, console, stdin, held, network })
             }
             Err(error) => {
                 let _ = init.signal(libc::SIGKILL);

@@ -11,6 +11,7 @@ use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, Us
 use super::restart::RestartPolicy;
 use crate::image::pull::parse_platform;
 use crate::network::NetworkMode;
+use crate::network::ports::{self, Wishes};
 use crate::oci::image::Platform;
 
 /// Whether a namespace is the container's own or the host's.
@@ -81,9 +82,15 @@ pub struct Options {
     /// Name server for /etc/resolv.conf
     #[arg(long, value_name = "IP")]
     pub dns: Vec<IpAddr>,
-    /// Network: none, or host to share the host's
-    #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
+    /// Network: gateway[:host-loopback] for a private one (the default), none, or host to share the host's
+    #[arg(long, alias = "net", value_name = "MODE", default_value = "gateway")]
     pub network: NetworkMode,
+    /// Publish a port of the container on the host; without HOST on a free one
+    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/udp]", value_parser = ports::parse)]
+    pub publish: Vec<Wishes>,
+    /// Publish every port that the image exposes, on free ports
+    #[arg(short = 'P', long)]
+    pub publish_all: bool,
     /// Set a resource limit
     #[arg(long, value_name = "TYPE=SOFT[:HARD]", value_parser = parse::ulimit)]
     pub ulimit: Vec<Ulimit>,

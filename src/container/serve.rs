@@ -23,6 +23,7 @@ use super::stdio::{Stream, Streams};
 use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
 use super::{monitor, remove};
 use crate::error::Failure;
+use crate::network::Network;
 use crate::oci::runtime::Process;
 use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Exit};
@@ -43,6 +44,9 @@ pub struct Payload {
     /// Its namespaces, kept from being destroyed.
     #[allow(dead_code)] // Held, and no more.
     pub held: Vec<OwnedFd>,
+    /// What connects it, while it runs.
+    #[allow(dead_code)] // Held, and no more.
+    pub network: Network,
 }
 
 /// A Client: the one that started the container, or one that connected.

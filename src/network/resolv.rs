@@ -5,10 +5,14 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 
 use super::NetworkMode;
+use super::embedded::addresses::V4;
 
-/// One `--add-host NAME:IP` (also `NAME=IP`, as Docker takes it since 25).
+/// One `--add-host NAME:IP` (also `NAME=IP`, as Docker takes it since 25). `host-gateway` is the address that stands for the host.
 pub fn parse_add_host(text: &str) -> Result<(String, IpAddr)> {
     let (name, address) = text.split_once(['=', ':']).with_context(|| format!("bad --add-host \"{text}\": want NAME:IP"))?;
+    if address == "host-gateway" {
+        return Ok((name.to_string(), V4.host));
+    }
     let bare = address.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse().with_context(|| format!("bad --add-host \"{text}\": \"{address}\" is no IP address"))?;
     Ok((name.to_string(), address))
@@ -21,10 +25,18 @@ pub fn hosts(mode: NetworkMode, hostname: &str, added: &[(String, IpAddr)]) -> S
         text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     }
     if text.is_empty() {
-        text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let own = if matches!(mode, NetworkMode::Gateway { .. }) { "" } else { hostname };
+        text = format!("127.0.0.1\tlocalhost {own}").trim_end().to_string() + "\n::1\tlocalhost ip6-localhost ip6-loopback\n";
     }
     if !text.ends_with('\n') {
         text.push('\n');
+    }
+    if let NetworkMode::Gateway { host_loopback } = mode {
+        text += &format!("{}\t{hostname}\n", V4.container);
+        if host_loopback {
+            // Podman's and Docker's name for it.
+            text += &format!("{}\thost.containers.internal host.docker.internal\n", V4.host);
+        }
     }
     for (name, address) in added {
         text += &format!("{address}\t{name}\n");
@@ -37,10 +49,23 @@ pub fn resolv_conf(mode: NetworkMode, servers: &[IpAddr]) -> String {
     if servers.is_empty() {
         return match mode {
             NetworkMode::Host => std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+            NetworkMode::Gateway { .. } => {
+                let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+                through_gateway(&host)
+            }
             NetworkMode::None => String::new(),
         };
     }
     servers.iter().map(|server| format!("nameserver {server}\n")).collect()
+}
+
+/// The gateway asks the host's servers; how names are completed is the host's business as well.
+fn through_gateway(host: &str) -> String {
+    let kept = host.lines().map(str::trim).filter(|line| {
+        let keyword = line.split_ascii_whitespace().next().unwrap_or("");
+        matches!(keyword, "search" | "domain" | "options")
+    });
+    kept.map(String::from).chain([format!("nameserver {}", V4.gateway)]).map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]
@@ -54,6 +79,16 @@ mod tests {
         assert_eq!(parse_add_host("db:[::1]").unwrap().1, "::1".parse::<IpAddr>().unwrap());
         assert!(parse_add_host("db").is_err());
         assert!(parse_add_host("db:somewhere").is_err());
+    }
+
+    #[test]
+    fn behind_the_gateway_names_are_completed_as_on_the_host_and_asked_of_the_gateway() {
+        let host = "# made by hand\nnameserver 192.0.2.1\nsearch lan example.org\noptions ndots:2\nnameserver ::1\n";
+        assert_eq!(through_gateway(host), "search lan example.org\noptions ndots:2\nnameserver 10.0.2.1\n");
+        let mode = NetworkMode::Gateway { host_loopback: true };
+        let text = hosts(mode, "web", &[]);
+        assert!(text.contains("10.0.2.100\tweb\n") && text.contains("10.0.2.2\thost.containers.internal"), "{text}");
+        assert_eq!(parse_add_host("me:host-gateway").unwrap().1.to_string(), "10.0.2.2");
     }
 
     #[test]

@@ -1,0 +1,337 @@
+//! The gateway's one loop: epoll, and for each event the part that it belongs to (tcp.rs, udp.rs, dns.rs, echo.rs).
+//!
+//! Nothing is polled and nothing blocks; the loop sleeps until a socket, the Monitor or the next deadline wakes it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::dns::Query;
+use super::echo::Echoes;
+use super::pipes::Pipes;
+use super::relay::{Relay, Side};
+use super::resolver::Resolver;
+use super::slab::{Key, Slab};
+use super::stock::Stock;
+use super::tcp::Attempt;
+use super::topology::Inside;
+use super::udp::Flow;
+use crate::network::ports::Published;
+use crate::sys::inet;
+
+/// Events taken at once.
+const EVENTS: usize = 256;
+/// The longest datagram, and the piece that is copied where there is no pipe.
+const BUFFER: usize = 64 << 10;
+
+/// Whom an event is for; the number goes to the kernel and comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Monitor,
+    Captured,
+    Listener(usize),
+    Datagrams(usize),
+    Resolver,
+    Published(usize),
+    Attempt(Key),
+    Relay(Key, Side),
+    Flow(Key, Side),
+    Query(Key),
+    Echo(usize),
+}
+
+impl Source {
+    fn number(self) -> u64 {
+        let (kind, rest) = match self {
+            Source::Monitor => (0, 0),
+            Source::Captured => (1, 0),
+            Source::Listener(index) => (2, index as u64),
+            Source::Datagrams(index) => (3, index as u64),
+            Source::Resolver => (4, 0),
+            Source::Published(index) => (5, index as u64),
+            Source::Attempt(key) => (6, key.number()),
+            Source::Relay(key, Side::Container) => (7, key.number()),
+            Source::Relay(key, Side::Host) => (8, key.number()),
+            Source::Flow(key, Side::Container) => (9, key.number()),
+            Source::Flow(key, Side::Host) => (10, key.number()),
+            Source::Query(key) => (11, key.number()),
+            Source::Echo(index) => (12, index as u64),
+        };
+        (kind << 56) | rest
+    }
+
+    fn from_number(number: u64) -> Source {
+        let key = Key::from_number(number);
+        let index = key.number() as usize;
+        match number >> 56 {
+            0 => Source::Monitor,
+            1 => Source::Captured,
+            2 => Source::Listener(index),
+            3 => Source::Datagrams(index),
+            4 => Source::Resolver,
+            5 => Source::Published(index),
+            6 => Source::Attempt(key),
+            7 => Source::Relay(key, Side::Container),
+            8 => Source::Relay(key, Side::Host),
+            9 => Source::Flow(key, Side::Container),
+            10 => Source::Flow(key, Side::Host),
+            11 => Source::Query(key),
+            _ => Source::Echo(index),
+        }
+    }
+}
+
+/// What is to be looked at again at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    Attempt(Key),
+    Flow(Key),
+    Query(Key),
+}
+
+/// Everything the gateway holds.
+pub struct Engine {
+    pub(super) epoll: Epoll,
+    pub(super) inside: Inside,
+    pub(super) stock: Stock,
+    pub(super) resolver: Resolver,
+    pub(super) published: Vec<Published>,
+    pub(super) host_loopback: bool,
+    pub(super) secret: [u8; 4],
+    pub(super) buffer: Vec<u8>,
+    pub(super) attempts: Slab<Attempt>,
+    /// The SYNs that wait, by client and destination.
+    pub(super) held: HashMap<(SocketAddr, SocketAddr), Key>,
+    pub(super) relays: Slab<Relay>,
+    /// Relays whose turn was over before their work was.
+    pub(super) waiting: VecDeque<Key>,
+    pub(super) pipes: Pipes,
+    pub(super) flows: Slab<Flow>,
+    /// Flows by client and the destination it named, or for a published port the client and the port's own address.
+    pub(super) flow_of: HashMap<(SocketAddr, SocketAddr), Key>,
+    pub(super) queries: Slab<Query>,
+    pub(super) echoes: Echoes,
+    deadlines: BinaryHeap<Reverse<(Instant, Due)>>,
+    /// Descriptors that may be open at once.
+    limit: usize,
+    /// A listener had connections that there was no descriptor for.
+    pub(super) starved: bool,
+}
+
+/// What it takes to begin.
+pub struct Beginning {
+    pub inside: Inside,
+    pub stock: Stock,
+    pub resolver: Resolver,
+    pub published: Vec<Published>,
+    pub host_loopback: bool,
+    pub secret: [u8; 4],
+}
+
+impl Engine {
+    /// Registers what is there from the start. `monitor`: its end is ours.
+    pub fn new(beginning: Beginning, monitor: BorrowedFd) -> Result<Engine> {
+        let Beginning { inside, stock, resolver, published, host_loopback, secret } = beginning;
+        let engine = Engine {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot create an epoll set")?,
+            echoes: Echoes::open(),
+            inside,
+            stock,
+            resolver,
+            published,
+            host_loopback,
+            secret,
+            buffer: vec![0; BUFFER],
+            attempts: Slab::new(),
+            held: HashMap::new(),
+            relays: Slab::new(),
+            waiting: VecDeque::new(),
+            pipes: Pipes::default(),
+            flows: Slab::new(),
+            flow_of: HashMap::new(),
+            queries: Slab::new(),
+            deadlines: BinaryHeap::new(),
+            limit: raise_descriptor_limit(),
+            starved: false,
+        };
+        engine.watch(monitor, Source::Monitor)?;
+        engine.watch(engine.inside.captured.as_fd(), Source::Captured)?;
+        engine.watch(engine.resolver.as_fd(), Source::Resolver)?;
+        let each = |sockets: &[OwnedFd], source: fn(usize) -> Source| -> Result<()> {
+            sockets.iter().enumerate().try_for_each(|(index, socket)| engine.watch(socket.as_fd(), source(index)))
+        };
+        each(&engine.inside.listeners, Source::Listener)?;
+        each(&engine.inside.datagrams, Source::Datagrams)?;
+        for (index, published) in engine.published.iter().enumerate() {
+            engine.watch(published.socket.as_fd(), Source::Published(index))?;
+        }
+        for (index, socket) in engine.echoes.sockets() {
+            engine.watch(socket, Source::Echo(index))?;
+        }
+        Ok(engine)
+    }
+
+    fn watch(&self, socket: BorrowedFd, source: Source) -> Result<()> {
+        self.register(socket, EpollFlags::EPOLLIN, source).context("cannot watch a socket")
+    }
+
+    /// Adds a socket to the epoll set.
+    pub(super) fn register(&self, socket: BorrowedFd, events: EpollFlags, source: Source) -> std::io::Result<()> {
+        Ok(self.epoll.add(socket, EpollEvent::new(events, source.number()))?)
+    }
+
+    /// Changes what a registered socket is for.
+    pub(super) fn register_again(&self, socket: BorrowedFd, events: EpollFlags, source: Source) -> std::io::Result<()> {
+        Ok(self.epoll.modify(socket, &mut EpollEvent::new(events, source.number()))?)
+    }
+
+    /// Runs until Monitor goes.
+    pub fn run(&mut self) -> Result<()> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        loop {
+            let count = match self.epoll.wait(&mut events, self.patience()) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                other => other.context("cannot wait for events")?,
+            };
+            for event in &events[..count] {
+                let source = Source::from_number(event.data());
+                if source == Source::Monitor {
+                    return Ok(());
+                }
+                self.handle(source, event.events());
+            }
+            for _ in 0..self.waiting.len() {
+                let Some(key) = self.waiting.pop_front() else { break };
+                self.advance(key);
+            }
+            self.meet_deadlines(Instant::now());
+            if std::mem::take(&mut self.starved) {
+                self.accept_all();
+            }
+        }
+    }
+
+    fn handle(&mut self, source: Source, events: EpollFlags) {
+        match source {
+            Source::Monitor => {}
+            Source::Captured => self.captured(),
+            Source::Listener(index) => self.accept(index),
+            Source::Datagrams(index) => self.datagrams(index),
+            Source::Resolver => self.resolver.changed(),
+            Source::Published(index) => self.published(index),
+            Source::Attempt(key) => self.attempted(key),
+            Source::Relay(key, side) => self.relay(key, side, events),
+            Source::Flow(key, side) => self.flow(key, side),
+            Source::Query(key) => self.answered(key),
+            Source::Echo(index) => self.echoed(index),
+        }
+    }
+
+    /// How long nothing has to be done by itself.
+    fn patience(&self) -> EpollTimeout {
+        if !self.waiting.is_empty() {
+            return EpollTimeout::ZERO;
+        }
+        let Some(Reverse((first, _))) = self.deadlines.peek() else { return EpollTimeout::NONE };
+        // Rounded up: a wait that ends before its time would only be followed by another.
+        let milliseconds = first.saturating_duration_since(Instant::now()).as_millis() + 1;
+        EpollTimeout::try_from(milliseconds.min(60_000) as i32).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    /// Looks at it again after that time, whatever becomes of it meanwhile.
+    pub(super) fn later(&mut self, after: Duration, due: Due) {
+        self.deadlines.push(Reverse((Instant::now() + after, due)));
+    }
+
+    fn meet_deadlines(&mut self, now: Instant) {
+        while let Some(&Reverse((time, due))) = self.deadlines.peek()
+            && time <= now
+        {
+            self.deadlines.pop();
+            match due {
+                Due::Attempt(key) => self.give_up(key),
+                Due::Flow(key) => self.flow_due(key, now),
+                Due::Query(key) => self.query_due(key),
+            }
+        }
+        // Idle: the quota that pipes take is the whole desktop's.
+        if self.relays.len() == 0 {
+            self.pipes.shrink();
+        }
+    }
+
+    /// Ends the flow that is looked at next, to make room.
+    pub(super) fn evict_flow(&mut self) {
+        let mut others = Vec::new();
+        while let Some(Reverse((time, due))) = self.deadlines.pop() {
+            match due {
+                Due::Flow(key) if self.flows.get(key).is_some() => {
+                    self.end_flow(key);
+                    break;
+                }
+                Due::Flow(_) => {}
+                _ => others.push(Reverse((time, due))),
+            }
+        }
+        self.deadlines.extend(others);
+    }
+
+    /// Whether there are so many descriptors left.
+    pub(super) fn has_room(&self, wanted: usize) -> bool {
+        const OTHERS: usize = 64;
+        let used = self.attempts.len() * 2
+            + self.relays.len() * 2
+            + self.flows.len() * 2
+            + self.queries.len()
+            + self.pipes.descriptors()
+            + Stock::most()
+            + self.published.len();
+        used + wanted + OTHERS <= self.limit
+    }
+
+    /// Sends a frame as if from the container; a full queue loses it, as a network may.
+    pub(super) fn inject(&self, frame: &[u8]) {
+        let _ = inet::send(self.inside.injected.as_fd(), frame);
+    }
+}
+
+/// As many descriptors as the caller may have; returns how many.
+fn raise_descriptor_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard as usize,
+        Err(_) => soft as usize,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_survives_the_way_through_the_kernel() {
+        let mut slab = Slab::new();
+        let first = slab.insert(());
+        slab.remove(first);
+        let key = slab.insert(());
+        for source in [
+            Source::Monitor,
+            Source::Listener(1),
+            Source::Published(70_000),
+            Source::Attempt(key),
+            Source::Relay(key, Side::Container),
+            Source::Relay(key, Side::Host),
+            Source::Flow(key, Side::Host),
+            Source::Query(key),
+            Source::Echo(1),
+        ] {
+            assert_eq!(Source::from_number(source.number()), source);
+        }
+    }
+}

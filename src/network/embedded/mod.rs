@@ -1,0 +1,147 @@
+//! The gateway: a container's whole network in one process, with kernel TCP on both sides of it.
+//!
+//! ```text
+//!  host netns            gateway's netns G                   container's netns C
+//!  sockets  <- splice ->  TPROXY listener <- nft <- gw0 ==== eth0
+//!  (the mover)            (the maker)                        (payload; cannot touch G)
+//! ```
+//!
+//! Started by Monitor, a fork without exec, one for each container. Namespaces: user U, mount the host's; network: the main thread, which
+//! moves every byte, has the host's, the other made G and lives in it, to make sockets there. Owns all sockets, the published ports
+//! and one end of a conversation with Monitor; until it is connected also one with Init, over which C comes in and readiness goes out.
+//! Waits in epoll. Ends with the conversation with Monitor. Confined before the first packet (sandbox.rs).
+
+pub mod addresses;
+mod dns;
+mod echo;
+mod engine;
+mod packet;
+mod pipes;
+mod relay;
+mod resolver;
+mod sandbox;
+mod slab;
+mod stock;
+mod tcp;
+mod topology;
+mod udp;
+
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use self::engine::{Beginning, Engine};
+use self::resolver::Resolver;
+use self::stock::Stock;
+use self::topology::Inside;
+use super::ports::Published;
+use crate::error::Failure;
+use crate::role::Role;
+use crate::sys::process::{self, Child, Fork};
+use crate::sys::sock;
+
+/// Longest message of the conversation.
+const LONGEST: usize = 16 << 10;
+
+/// A gateway, as Monitor has it. Dropped, it ends.
+pub struct Gateway {
+    child: Child,
+    /// Its end is the gateway's.
+    _conversation: OwnedFd,
+    link: OwnedFd,
+}
+
+impl Gateway {
+    /// Forks the gateway of the container `name`. The caller is a member of U with one thread.
+    pub fn start(name: &str, host_loopback: bool, published: &mut Vec<Published>) -> Result<Gateway> {
+        let (conversation, monitor) = sock::pair().context("cannot create a socket pair")?;
+        let (link, init) = sock::pair().context("cannot create a socket pair")?;
+        match process::fork(0).context("cannot start the gateway")? {
+            Fork::Child => live(name, host_loopback, std::mem::take(published), monitor, init),
+            Fork::Parent(child) => Ok(Gateway { child, _conversation: conversation, link }),
+        }
+    }
+
+    /// What the container's Init talks to it by: [`connect`], then [`connected`].
+    pub fn link(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+/// Tells a gateway the network namespace it is to connect.
+pub fn connect(link: BorrowedFd, namespace: BorrowedFd) -> Result<()> {
+    // One that has failed meanwhile says so when it is asked.
+    let _ = sock::send(link, b"c", &[namespace]);
+    Ok(())
+}
+
+/// Waits until a gateway has connected the namespace.
+pub fn connected(link: BorrowedFd) -> Result<()> {
+    let mut buffer = [0; LONGEST];
+    match sock::receive(link, &mut buffer).context("cannot hear the gateway")?.0 {
+        0 => bail!("the gateway died"),
+        length => Ok(serde_json::from_slice::<Result<(), Failure>>(&buffer[..length]).context("cannot understand the gateway")??),
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.signal(libc::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Lives the gateway's life.
+fn live(name: &str, host_loopback: bool, published: Vec<Published>, monitor: OwnedFd, init: OwnedFd) -> ! {
+    let sockets = published.iter().map(|published| published.socket.as_raw_fd());
+    let keep: Vec<i32> = sockets.chain([monitor.as_raw_fd(), init.as_raw_fd()]).collect();
+    let _ = process::close_all_but(&keep);
+    process::set_title(&Role::Gateway.title(name), &Role::Gateway.comm());
+    let _ = process::set_parent_death_signal(libc::SIGKILL);
+    let _ = nix::unistd::chdir(c"/");
+    let begun = begin(host_loopback, published, &monitor, &init);
+    let told = serde_json::to_vec(&begun.as_ref().map(drop).map_err(Failure::from)).unwrap_or_default();
+    let _ = sock::send(init.as_fd(), &told, &[]);
+    drop(init);
+    let ended = begun.and_then(|mut engine| engine.run());
+    process::exit_now(ended.is_err().into())
+}
+
+/// Sets everything up, and gives up what was needed for that.
+fn begin(host_loopback: bool, published: Vec<Published>, monitor: &OwnedFd, init: &OwnedFd) -> Result<Engine> {
+    let mut random = [0; 4];
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("cannot read /dev/urandom")?;
+    let secret = packet::secret(random);
+    let stock = Stock::default();
+    let (send, receive) = mpsc::channel();
+    let (makers, inits) = (stock.clone(), init.try_clone()?);
+    let maker = thread::Builder::new().name("rl:gateway-g".into()).stack_size(256 << 10);
+    maker.spawn(move || make(secret, &makers, inits, &send)).context("cannot start a thread")?;
+    let resolver = Resolver::open()?;
+    let readable = Resolver::directories();
+    let inside = receive.recv().context("the gateway's other thread died")??;
+    let beginning = Beginning { inside, stock, resolver, published, host_loopback, secret };
+    let engine = Engine::new(beginning, monitor.as_fd())?;
+    // From outside nobody of the same user may look into it either.
+    process::set_dumpable(false)?;
+    sandbox::restrict_mover(&readable)?;
+    Ok(engine)
+}
+
+/// The thread in G: makes what is there, then sockets for as long as the process lives.
+fn make(secret: [u8; 4], stock: &Stock, init: OwnedFd, to: &mpsc::Sender<Result<Inside>>) {
+    let made = topology::begin(secret).and_then(|begun| {
+        let mut buffer = [0; 8];
+        let (_, fds) = sock::receive(init.as_fd(), &mut buffer).context("cannot hear the container's first process")?;
+        begun.connect(fds.into_iter().next().context("the container's first process gave up")?)
+    });
+    drop(init);
+    let made = made.and_then(|inside| sandbox::restrict_maker().map(|()| inside));
+    let keep_on = made.is_ok();
+    if to.send(made).is_ok() && keep_on {
+        stock.keep();
+    }
+}

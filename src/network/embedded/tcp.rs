@@ -1,0 +1,262 @@
+//! TCP: a container's SYN is held until the far end has said yes or no; a client of a published port is connected to the container
+//! from the client's own address.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::epoll::EpollFlags;
+
+use super::addresses::{self, Destination, destination};
+use super::engine::{Due, Engine, Source};
+use super::packet::{self, Captured, Syn, Verdict};
+use super::relay::{Progress, Relay, Side};
+use super::slab::Key;
+use crate::sys::inet::{self, Transport};
+
+/// How long a container may take to complete a handshake that the far end has completed.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// A connection that is being made.
+pub struct Attempt {
+    /// Connecting, or connected and waiting for the container.
+    socket: OwnedFd,
+    origin: Origin,
+}
+
+enum Origin {
+    /// The container wants to get out.
+    Container { syn: Box<Syn>, connected: bool },
+    /// A client of a published port wants to get in.
+    Client { accepted: OwnedFd, port: u16 },
+}
+
+impl Engine {
+    /// Frames of the container's that wait for us: SYNs and echo requests.
+    pub(super) fn captured(&mut self) {
+        let mut frame = [0; 2048];
+        while let Ok(length) = inet::receive(&self.inside.captured, &mut frame, 0) {
+            match packet::parse(&frame[..length]) {
+                Some(Captured::Syn(syn)) => self.syn(syn),
+                Some(Captured::Echo(echo)) => self.echo_request(&echo),
+                None => {}
+            }
+        }
+    }
+
+    fn syn(&mut self, mut syn: Syn) {
+        let key = (syn.client, syn.destination);
+        if let Some(held) = self.held.get(&key) {
+            // Sent again: because the far end takes its time, or because ours was lost on the way to the listener.
+            if let Some(Attempt { origin: Origin::Container { syn, connected: true }, .. }) = self.attempts.get_mut(*held) {
+                let _ = inet::send(self.inside.injected.as_fd(), syn.frame_from(Verdict::GoOn.mac(self.secret)));
+            }
+            return;
+        }
+        let wanted = match destination(syn.destination, self.host_loopback) {
+            Destination::Outside(wanted) => Ok(wanted),
+            Destination::Dns => self.resolver.first().ok_or(Verdict::Reset),
+            Destination::Refused => Err(Verdict::Reset),
+            Destination::Ignored => return,
+        };
+        // Without room the SYN is lost, and comes again: backpressure.
+        if !self.has_room(4) {
+            return;
+        }
+        let connecting = wanted.map(|wanted| {
+            let socket = inet::socket(Transport::Tcp, wanted.ip())?;
+            inet::set_relayed(&socket)?;
+            inet::connect(&socket, wanted).map(|()| socket)
+        });
+        let refused = match connecting {
+            Ok(Ok(socket)) => {
+                let held =
+                    self.attempts.insert(Attempt { socket, origin: Origin::Container { syn: Box::new(syn), connected: false } });
+                self.held.insert(key, held);
+                return self.await_connect(held);
+            }
+            Ok(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS)) => return,
+            Ok(Err(error)) => Verdict::of(&error),
+            Err(verdict) => Some(verdict),
+        };
+        if let Some(verdict) = refused {
+            self.inject(syn.frame_from(verdict.mac(self.secret)));
+        }
+    }
+
+    fn await_connect(&mut self, key: Key) {
+        let events = EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT;
+        let Some(attempt) = self.attempts.get(key) else { return };
+        if self.register(attempt.socket.as_fd(), events, Source::Attempt(key)).is_err() {
+            self.give_up(key);
+        }
+    }
+
+    /// A connect has ended, one way or the other.
+    pub(super) fn attempted(&mut self, key: Key) {
+        let Some(attempt) = self.attempts.get_mut(key) else { return };
+        let result = inet::take_error(&attempt.socket);
+        match (&mut attempt.origin, result) {
+            (Origin::Container { syn, connected }, Ok(())) => {
+                *connected = true;
+                let _ = inet::send(self.inside.injected.as_fd(), syn.frame_from(Verdict::GoOn.mac(self.secret)));
+                self.later(HANDSHAKE, Due::Attempt(key));
+            }
+            (Origin::Container { syn, .. }, Err(error)) => {
+                if let Some(verdict) = Verdict::of(&error) {
+                    let _ = inet::send(self.inside.injected.as_fd(), syn.frame_from(verdict.mac(self.secret)));
+                }
+                self.give_up(key);
+            }
+            (Origin::Client { .. }, Ok(())) => {
+                if let Some(Attempt { socket, origin: Origin::Client { accepted, .. } }) = self.attempts.remove(key) {
+                    self.connect_sides(socket, accepted, true);
+                }
+            }
+            (Origin::Client { .. }, Err(_)) => self.refuse_client(key),
+        }
+    }
+
+    /// Forgets a connection that did not come to be.
+    pub(super) fn give_up(&mut self, key: Key) {
+        let Some(attempt) = self.attempts.remove(key) else { return };
+        match attempt.origin {
+            Origin::Container { syn, .. } => drop(self.held.remove(&(syn.client, syn.destination))),
+            Origin::Client { accepted, .. } => drop(inet::set_reset_on_close(&accepted)),
+        }
+        let _ = inet::set_reset_on_close(&attempt.socket);
+    }
+
+    /// Connections of the container's whose handshake is complete.
+    pub(super) fn accept(&mut self, index: usize) {
+        loop {
+            let Some(listener) = self.inside.listeners.get(index) else { return };
+            let (accepted, client) = match inet::accept(listener) {
+                Ok(accepted) => accepted,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ECONNABORTED)) => continue,
+                Err(_) => return,
+            };
+            let wanted = inet::local_address(&accepted).ok();
+            let held = wanted.and_then(|wanted| self.held.remove(&(client, wanted)));
+            match held.and_then(|key| self.attempts.remove(key)) {
+                Some(attempt) => self.connect_sides(accepted, attempt.socket, false),
+                // Its far end has gone meanwhile.
+                None => drop(inet::set_reset_on_close(&accepted)),
+            }
+        }
+    }
+
+    /// Again what could not be accepted for want of descriptors.
+    pub(super) fn accept_all(&mut self) {
+        for index in 0..self.published.len() {
+            self.published(index);
+        }
+    }
+
+    /// A connection, from now on relayed. One of the sockets was registered while it was connecting: the container's of an incoming one.
+    fn connect_sides(&mut self, container: OwnedFd, host: OwnedFd, incoming: bool) {
+        let key = self.relays.insert(Relay::new(container, host));
+        let Some(relay) = self.relays.get(key) else { return };
+        let registered = [Side::Container, Side::Host].into_iter().all(|side| {
+            let (socket, source) = (relay.socket(side).as_fd(), Source::Relay(key, side));
+            match (side == Side::Container) == incoming {
+                true => self.register_again(socket, Relay::EVENTS, source).is_ok(),
+                false => self.register(socket, Relay::EVENTS, source).is_ok(),
+            }
+        });
+        if !registered {
+            self.end_relay(key, true);
+        }
+    }
+
+    /// Something happened on one side of a relay.
+    pub(super) fn relay(&mut self, key: Key, side: Side, events: EpollFlags) {
+        let Some(relay) = self.relays.get_mut(key) else { return };
+        match relay.notice(side, events) {
+            true => self.end_relay(key, true),
+            false => self.advance(key),
+        }
+    }
+
+    /// Gives a relay its turn.
+    pub(super) fn advance(&mut self, key: Key) {
+        let Some(relay) = self.relays.get_mut(key) else { return };
+        match relay.advance(&mut self.pipes, &mut self.buffer) {
+            Progress::Waits => {}
+            Progress::HasMore if self.waiting.contains(&key) => {}
+            Progress::HasMore => self.waiting.push_back(key),
+            Progress::Ended => self.end_relay(key, false),
+            Progress::Reset => self.end_relay(key, true),
+        }
+    }
+
+    fn end_relay(&mut self, key: Key, reset: bool) {
+        let Some(relay) = self.relays.remove(key) else { return };
+        if reset {
+            relay.reset();
+        }
+        relay.dissolve(&mut self.pipes);
+        self.starved = !self.published.is_empty() && !self.has_room(16);
+    }
+
+    /// Clients of a published TCP port.
+    pub(super) fn accept_clients(&mut self, index: usize) {
+        loop {
+            let Some(published) = self.published.get(index) else { return };
+            if !self.has_room(4) {
+                return;
+            }
+            let (accepted, client) = match inet::accept(&published.socket) {
+                Ok(accepted) => accepted,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ECONNABORTED)) => continue,
+                Err(_) => return,
+            };
+            let port = published.mapping.container_port;
+            let _ = inet::set_relayed(&accepted);
+            self.connect_client(accepted, client, port);
+        }
+    }
+
+    fn connect_client(&mut self, accepted: OwnedFd, client: SocketAddr, port: u16) {
+        let container = SocketAddr::new(addresses::of(client.ip()).container, port);
+        match self.bound_as(client, container, Transport::Tcp) {
+            Ok(socket) => {
+                let key = self.attempts.insert(Attempt { socket, origin: Origin::Client { accepted, port } });
+                self.await_connect(key);
+            }
+            Err(_) => drop(inet::set_reset_on_close(&accepted)),
+        }
+    }
+
+    /// A socket in G that speaks to the container as `client`, or as the gateway where the client is on the host's loopback or its
+    /// address is taken.
+    pub(super) fn bound_as(&self, client: SocketAddr, container: SocketAddr, transport: Transport) -> std::io::Result<OwnedFd> {
+        let network = addresses::of(container.ip());
+        let bind = |address: SocketAddr| {
+            let socket = self.stock.take(transport, container.ip())?;
+            inet::bind(&socket, address).and_then(|()| inet::connect(&socket, container)).map(|()| socket)
+        };
+        let gateway = SocketAddr::new(network.gateway, 0);
+        if client.ip().is_loopback() || client.is_ipv4() != container.is_ipv4() {
+            return bind(gateway);
+        }
+        bind(client).or_else(|_| bind(gateway))
+    }
+
+    /// What listens in the container may know IPv4 only; then a client on IPv6 comes from the gateway.
+    fn refuse_client(&mut self, key: Key) {
+        let is_ipv6 = self.attempts.get(key).is_some_and(|a| inet::local_address(&a.socket).is_ok_and(|a| a.is_ipv6()));
+        if !is_ipv6 {
+            return self.give_up(key);
+        }
+        let Some(Attempt { origin: Origin::Client { accepted, port }, .. }) = self.attempts.remove(key) else { return };
+        let container = SocketAddr::new(addresses::V4.container, port);
+        match self.bound_as(SocketAddr::new(addresses::V6.loopback, 0), container, Transport::Tcp) {
+            Ok(socket) => {
+                let key = self.attempts.insert(Attempt { socket, origin: Origin::Client { accepted, port } });
+                self.await_connect(key);
+            }
+            Err(_) => drop(inet::set_reset_on_close(&accepted)),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Makes the gateway's network namespace G and joins it to the container's C: a veth pair, addresses, routes, and the rules by which every
+//! packet of the container's comes to our sockets.
+//!
+//! Runs in the thread that is to stay in G. What does not need C is done before C is there. Every socket made here goes on to work
+//! in the namespace it was made in, whichever thread uses it.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::addresses::{self, CONTAINER_MAC, DNS_PORT, GATEWAY_MAC, Network};
+use super::packet::{self, Verdict};
+use crate::network::netlink::nft::{Expression, Header, Reject, Transaction};
+use crate::network::netlink::route::{End, LOOPBACK};
+use crate::network::netlink::{Batch, Netlink, Subsystem};
+use crate::sys::inet::{self, Transport};
+use crate::sys::packet as packet_socket;
+use crate::sys::{net, process};
+
+/// Where captured connections and datagrams arrive in G.
+const PORT: u16 = 1;
+const MARK: u32 = 1;
+const TABLE: u8 = 100;
+/// Nothing of this leaves the machine as such: the host's own sockets make segments of the size its networks take.
+const MTU: u32 = 65520;
+/// The interface's name in G and in C.
+const GATEWAY_LINK: &str = "gw0";
+const CONTAINER_LINK: &str = "eth0";
+/// Asked of the kernel for bursts of SYNs; it gives what net.core.rmem_max allows.
+const SYN_BUFFER: i32 = 4 << 20;
+
+/// What works in G and C from now on. Of each pair the first is for IPv4, and the second is missing where the kernel has no IPv6.
+pub struct Inside {
+    pub listeners: Vec<OwnedFd>,
+    pub datagrams: Vec<OwnedFd>,
+    /// Bound to the gateway's own address: answers to questions come from here.
+    pub dns: Vec<OwnedFd>,
+    /// SYNs and echo requests of the container's; sent to, a frame goes to the container.
+    pub captured: OwnedFd,
+    /// Sent to, a frame comes from the container.
+    pub injected: OwnedFd,
+}
+
+/// G, before there is a container beside it.
+pub struct Begun {
+    namespace: OwnedFd,
+    route: Netlink,
+    networks: Vec<&'static Network>,
+    secret: [u8; 4],
+    listeners: Vec<OwnedFd>,
+    datagrams: Vec<OwnedFd>,
+}
+
+/// Makes G: this thread is in it from now on.
+pub fn begin(secret: [u8; 4]) -> Result<Begun> {
+    process::unshare(process::ns::NET).context("cannot create the gateway's network namespace")?;
+    let namespace = fs::File::open("/proc/thread-self/ns/net").context("cannot open the gateway's network namespace")?;
+    let mut networks = vec![&addresses::V4];
+    if Path::new("/proc/sys/net/ipv6").exists() {
+        networks.push(&addresses::V6);
+    }
+    sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open G's ports")?;
+    let route = Netlink::open(Subsystem::Route)?;
+    let mut batch = Batch::default();
+    batch.up(LOOPBACK);
+    for network in &networks {
+        batch.everything_is_local(network.gateway, TABLE).rule(network.gateway, MARK, TABLE);
+    }
+    route.commit(batch).context("cannot set up the gateway's routes")?;
+    Netlink::open(Subsystem::Netfilter)?.commit(rules(secret)).context("cannot set up the gateway's nftables rules")?;
+    let capture = |transport| networks.iter().map(|network| capturing(transport, network)).collect::<Result<Vec<_>>>();
+    let (listeners, datagrams) = (capture(Transport::Tcp)?, capture(Transport::Udp)?);
+    Ok(Begun { namespace: namespace.into(), route, networks, secret, listeners, datagrams })
+}
+
+/// The value of a sysctl of this thread's network namespace.
+fn sysctl(name: &str, value: &str) -> std::io::Result<()> {
+    fs::write(Path::new("/proc/sys/net").join(name), value)
+}
+
+/// A SYN waits in the helper and comes back under a verdict's address; everything else that belongs to a connection or a flow goes to
+/// its socket, and what is new to the listening one. G forwards nothing.
+fn rules(secret: [u8; 4]) -> Batch {
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+    const CHAIN: &str = "capture";
+    let from = |verdict: Verdict| Expression::Bytes { header: Header::Link, offset: 6, value: verdict.mac(secret).to_vec() };
+    let syn = Expression::Masked { header: Header::Transport, offset: 13, mask: 0x17, value: 0x02 };
+    let capture = |first: &[Expression]| {
+        let rest = [Expression::SetMark(MARK), Expression::Tproxy(PORT), Expression::Accept];
+        [first, &rest].concat()
+    };
+    let mut nft = Transaction::new("rl");
+    nft.prerouting(CHAIN);
+    nft.rule("let a SYN go on", CHAIN, &capture(&[Expression::Protocol(TCP), syn.clone(), from(Verdict::GoOn)]));
+    for (verdict, reject) in [
+        (Verdict::Reset, Reject::TcpReset),
+        (Verdict::NoRoute, Reject::NoRoute),
+        (Verdict::HostUnreachable, Reject::HostUnreachable),
+        (Verdict::Prohibited, Reject::AdminProhibited),
+    ] {
+        nft.rule("refuse a SYN", CHAIN, &[Expression::Protocol(TCP), syn.clone(), from(verdict), Expression::Reject(reject)]);
+    }
+    nft.rule("hold a SYN", CHAIN, &[Expression::Protocol(TCP), syn, Expression::Drop]);
+    nft.rule("capture TCP", CHAIN, &capture(&[Expression::Protocol(TCP)]));
+    let refuse = [Expression::Protocol(UDP), from(Verdict::PortUnreachable), Expression::Reject(Reject::PortUnreachable)];
+    nft.rule("refuse a datagram", CHAIN, &refuse);
+    nft.rule("capture UDP", CHAIN, &capture(&[Expression::Protocol(UDP)]));
+    nft.finish()
+}
+
+/// The socket that what is captured comes to.
+fn capturing(transport: Transport, network: &Network) -> Result<OwnedFd> {
+    let wildcard: IpAddr = if network.gateway.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let make = || {
+        let socket = inet::socket(transport, wildcard)?;
+        inet::set_transparent(&socket, wildcard)?;
+        match transport {
+            Transport::Udp => inet::set_original_destination(&socket, wildcard)?,
+            _ => inet::set_relayed(&socket)?,
+        }
+        inet::set_reuse_address(&socket)?;
+        inet::bind(&socket, SocketAddr::new(wildcard, PORT))?;
+        if transport == Transport::Tcp {
+            inet::listen(&socket)?;
+        }
+        Ok(socket)
+    };
+    make().map_err(|error: std::io::Error| anyhow::Error::new(error).context("cannot listen in the gateway"))
+}
+
+impl Begun {
+    /// Joins G to the container's namespace, which has `lo` at most. This thread is in G again afterwards.
+    pub fn connect(self, container: OwnedFd) -> Result<Inside> {
+        let mut batch = Batch::default();
+        let here = End { name: GATEWAY_LINK, mac: GATEWAY_MAC };
+        let there = End { name: CONTAINER_LINK, mac: CONTAINER_MAC };
+        batch.veth(here, there, container.as_fd(), MTU);
+        self.route.commit(batch)?;
+        let link = net::interface_index(GATEWAY_LINK)?;
+        let mut batch = Batch::default();
+        batch.up(link);
+        for network in &self.networks {
+            batch.address(link, network.gateway, network.prefix).address(link, network.host, network.prefix);
+        }
+        self.route.commit(batch).context("cannot set up the gateway's addresses")?;
+        let captured = packet_socket::open(GATEWAY_LINK, &packet::filter(self.secret)).context("cannot watch the link")?;
+        let _ = inet::set_receive_buffer(&captured, SYN_BUFFER);
+        let answering = |network: &&Network| {
+            let socket = inet::socket(Transport::Udp, network.gateway)?;
+            inet::bind(&socket, SocketAddr::new(network.gateway, DNS_PORT)).map(|()| socket)
+        };
+        let dns = self.networks.iter().map(answering).collect::<std::io::Result<_>>().context("cannot answer DNS")?;
+        process::setns(container.as_fd(), process::ns::NET).context("cannot enter the container's network namespace")?;
+        let injected = self.set_up_container();
+        process::setns(self.namespace.as_fd(), process::ns::NET).context("cannot return to the gateway's network namespace")?;
+        Ok(Inside { listeners: self.listeners, datagrams: self.datagrams, dns, captured, injected: injected? })
+    }
+
+    /// In C: addresses, routes, and what an ordinary container expects to be allowed.
+    fn set_up_container(&self) -> Result<OwnedFd> {
+        let link = net::interface_index(CONTAINER_LINK)?;
+        let mut batch = Batch::default();
+        batch.up(link);
+        for network in &self.networks {
+            batch.address(link, network.container, network.prefix).default_route(network.gateway);
+        }
+        Netlink::open(Subsystem::Route)?.commit(batch).context("cannot set up the container's addresses")?;
+        // A container may open any of its ports, as under Docker, and ping where it has the groups for it.
+        sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open the container's ports")?;
+        let _ = sysctl("ipv4/ping_group_range", "0 65535").or_else(|_| sysctl("ipv4/ping_group_range", "0 0"));
+        packet_socket::open(CONTAINER_LINK, &[]).context("cannot send on the container's link")
+    }
+}

@@ -1,0 +1,213 @@
+//! UDP: one flow per client and destination, two sockets each. The first datagram of a flow comes to the capturing socket; those after it
+//! land on the flow's own, which is bound to the foreign address and connected to the client.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::EpollFlags;
+
+use super::addresses::{self, CONTAINER_MAC, Destination, GATEWAY_MAC, destination};
+use super::engine::{Due, Engine, Source};
+use super::packet::{self, Verdict};
+use super::relay::Side;
+use super::slab::Key;
+use crate::network::ports::Protocol;
+use crate::sys::inet::{self, Datagram, Transport};
+
+/// How long a flow is kept that has only been spoken into, and one that was answered (nf_conntrack-sysctl.rst has 30 and 120).
+const UNANSWERED: Duration = Duration::from_secs(30);
+const ANSWERED: Duration = Duration::from_secs(120);
+/// Datagrams of one flow in a row, before the others have their turn.
+const TURN: usize = 64;
+/// Flows at once, below what descriptors allow.
+const MOST: usize = 8192;
+
+/// See the module.
+pub struct Flow {
+    /// In G.
+    container: OwnedFd,
+    host: Host,
+    client: SocketAddr,
+    /// What the client named.
+    destination: SocketAddr,
+    active: Instant,
+    answered: bool,
+}
+
+/// The side of a flow that faces the host.
+enum Host {
+    /// A socket of its own, connected.
+    Own(OwnedFd),
+    /// A published port's: the client is told apart by its address.
+    Published { index: usize, local: IpAddr },
+}
+
+impl Engine {
+    /// Datagrams that belong to no flow yet, or questions.
+    pub(super) fn datagrams(&mut self, index: usize) {
+        for _ in 0..TURN {
+            let Some(socket) = self.inside.datagrams.get(index) else { return };
+            let Ok(Datagram { length, from, to: Some(to) }) = inet::receive_from(socket, &mut self.buffer) else { return };
+            match destination(to, self.host_loopback) {
+                Destination::Dns => self.question(from, length),
+                Destination::Outside(wanted) => self.first(from, to, wanted, length),
+                Destination::Refused => self.refuse(from, to),
+                Destination::Ignored => {}
+            }
+        }
+    }
+
+    /// The client hears that nobody listens there, as from the kernel of the far end.
+    fn refuse(&self, client: SocketAddr, destination: SocketAddr) {
+        let mac = Verdict::PortUnreachable.mac(self.secret);
+        self.inject(&packet::datagram((mac, GATEWAY_MAC), client, destination));
+    }
+
+    fn first(&mut self, client: SocketAddr, destination: SocketAddr, wanted: SocketAddr, length: usize) {
+        let id = (client, destination);
+        let known = self.flow_of.get(&id).copied();
+        let Some(key) = known.or_else(|| self.begin_flow(client, destination, wanted)) else { return };
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        flow.active = Instant::now();
+        if let Host::Own(host) = &flow.host {
+            let _ = inet::send(host.as_fd(), &self.buffer[..length]);
+        }
+    }
+
+    fn begin_flow(&mut self, client: SocketAddr, destination: SocketAddr, wanted: SocketAddr) -> Option<Key> {
+        self.make_room();
+        let sockets = || -> std::io::Result<(OwnedFd, OwnedFd)> {
+            let host = inet::socket(Transport::Udp, wanted.ip())?;
+            inet::connect(&host, wanted)?;
+            let container = self.stock.take(Transport::Udp, client.ip())?;
+            inet::bind(&container, destination)?;
+            inet::connect(&container, client)?;
+            Ok((container, host))
+        };
+        match sockets() {
+            Ok((container, host)) => self.add_flow(Flow {
+                container,
+                host: Host::Own(host),
+                client,
+                destination,
+                active: Instant::now(),
+                answered: false,
+            }),
+            Err(error) => {
+                if matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ECONNREFUSED)) {
+                    self.refuse(client, destination);
+                }
+                None
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.flows.len() >= MOST || !self.has_room(8) {
+            self.evict_flow();
+        }
+    }
+
+    fn add_flow(&mut self, flow: Flow) -> Option<Key> {
+        let id = (flow.client, flow.destination);
+        let key = self.flows.insert(flow);
+        let flow = self.flows.get(key)?;
+        let mut registered = self.register(flow.container.as_fd(), EpollFlags::EPOLLIN, Source::Flow(key, Side::Container));
+        if let Host::Own(host) = &flow.host {
+            registered = registered.and(self.register(host.as_fd(), EpollFlags::EPOLLIN, Source::Flow(key, Side::Host)));
+        }
+        if registered.is_err() {
+            self.flows.remove(key);
+            return None;
+        }
+        self.flow_of.insert(id, key);
+        self.later(UNANSWERED, Due::Flow(key));
+        Some(key)
+    }
+
+    /// Datagrams of a flow, from one of its sides to the other.
+    pub(super) fn flow(&mut self, key: Key, side: Side) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        flow.active = Instant::now();
+        for _ in 0..TURN {
+            let from = match (side, &flow.host) {
+                (Side::Container, _) => &flow.container,
+                (Side::Host, Host::Own(host)) => host,
+                (Side::Host, Host::Published { .. }) => return,
+            };
+            let length = match inet::receive(from, &mut self.buffer, 0) {
+                Ok(length) => length,
+                // The far end's port is closed: so is, for the container, the one it named.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused && side == Side::Host => {
+                    let (client, destination) = (flow.client, flow.destination);
+                    return self.refuse(client, destination);
+                }
+                Err(_) => return,
+            };
+            let bytes = &self.buffer[..length];
+            // What a full queue loses is lost, as on any network.
+            let _ = match (side, &flow.host) {
+                (Side::Host, _) => {
+                    flow.answered = true;
+                    inet::send(flow.container.as_fd(), bytes)
+                }
+                (Side::Container, Host::Own(host)) => inet::send(host.as_fd(), bytes),
+                (Side::Container, Host::Published { index, local }) => {
+                    flow.answered = true;
+                    let socket = self.published[*index].socket.as_fd();
+                    inet::send_from(socket, bytes, flow.client, *local)
+                }
+            };
+        }
+    }
+
+    /// A flow's deadline: its end, unless it was used meanwhile.
+    pub(super) fn flow_due(&mut self, key: Key, now: Instant) {
+        let Some(flow) = self.flows.get(key) else { return };
+        let end = flow.active + if flow.answered { ANSWERED } else { UNANSWERED };
+        match end.checked_duration_since(now).filter(|left| !left.is_zero()) {
+            Some(left) => self.later(left, Due::Flow(key)),
+            None => self.end_flow(key),
+        }
+    }
+
+    pub(super) fn end_flow(&mut self, key: Key) {
+        if let Some(flow) = self.flows.remove(key) {
+            self.flow_of.remove(&(flow.client, flow.destination));
+        }
+    }
+
+    /// Something came to a published port.
+    pub(super) fn published(&mut self, index: usize) {
+        match self.published.get(index).map(|published| published.mapping.protocol) {
+            Some(Protocol::Tcp) => self.accept_clients(index),
+            Some(Protocol::Udp) => self.clients_datagrams(index),
+            None => {}
+        }
+    }
+
+    fn clients_datagrams(&mut self, index: usize) {
+        for _ in 0..TURN {
+            let published = &self.published[index];
+            let mapping = &published.mapping;
+            let Ok(Datagram { length, from, to }) = inet::receive_from(&published.socket, &mut self.buffer) else { return };
+            let Some(local) = to.map(|to| to.ip()).or(mapping.host_ip) else { continue };
+            let id = (from, SocketAddr::new(local, mapping.host_port));
+            let container = SocketAddr::new(addresses::of(from.ip()).container, mapping.container_port);
+            let key = self.flow_of.get(&id).copied().or_else(|| {
+                self.make_room();
+                let socket = self.bound_as(from, container, Transport::Udp).ok()?;
+                let host = Host::Published { index, local };
+                let (client, destination) = id;
+                self.add_flow(Flow { container: socket, host, client, destination, active: Instant::now(), answered: false })
+            });
+            let Some(flow) = key.and_then(|key| self.flows.get_mut(key)) else { continue };
+            flow.active = Instant::now();
+            let _ = inet::send(flow.container.as_fd(), &self.buffer[..length]);
+        }
+    }
+}
+
+/// The Ethernet addresses of a frame to the container.
+pub const TO_CONTAINER: (packet::Mac, packet::Mac) = (GATEWAY_MAC, CONTAINER_MAC);
