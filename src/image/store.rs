@@ -7,7 +7,7 @@
 //! index.json                          the same for other readers of image layouts (index.rs)
 //! imports/<hex>.json                  which blobs came out of an archive, by the hash of its path (archive.rs)
 //! layers/<map-id>/<chain-id>/root/    a layer unpacked for that id map, whole or not there
-//! layers/<map-id>/<chain-id>/size     how many bytes its files hold
+//! layers/<map-id>/<chain-id>/size     how many bytes its uncompressed archive has
 //! layers/<map-id>/<chain-id>.tmp/     ... on its way; whoever unpacks it holds its flock
 //! layers/<map-id>/<chain-id>-<n>.rm/  ... on its way out
 //! tmp/<pid>-<n>/                      blobs on their way; as above
@@ -160,14 +160,14 @@ impl Store {
         names_in(&self.all_layers())
     }
 
-    /// How many bytes a layer's files hold; of one that is not unpacked for any id map, its blob's.
+    /// How many bytes a layer's uncompressed archive has; of one that is not unpacked for any id map, its blob's.
     pub fn size_of(&self, layer: &Layer) -> u64 {
         let maps = self.map_ids().unwrap_or_default();
         let noted = maps.iter().find_map(|map_id| self.layer_size(map_id, &layer.chain_id));
         noted.unwrap_or(layer.descriptor.size)
     }
 
-    /// How many bytes a layer's files hold, as noted when it was unpacked.
+    /// How many bytes a layer's uncompressed archive has, as noted when it was unpacked.
     pub fn layer_size(&self, map_id: &str, chain_id: &Digest) -> Option<u64> {
         fs::read_to_string(self.layer(map_id, chain_id).join(SIZE)).ok()?.trim().parse().ok()
     }
@@ -338,6 +338,11 @@ impl Claim {
             Ok(directory.into())
         };
         make().map_err(|error: io::Error| anyhow!(error)).with_context(|| format!("cannot create {}", root.display()))
+    }
+
+    /// Notes how many bytes the layer's archive has. For listings only: a layer without the note is as good.
+    pub fn note_size(&self, bytes: u64) {
+        let _ = fs::write(self.temporary.join(SIZE), bytes.to_string());
     }
 
     /// Makes layers visible, lowest first: everything on disk, then the names, then the names on disk.

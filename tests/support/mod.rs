@@ -18,12 +18,16 @@
 mod background;
 mod host;
 mod layout;
+mod proxy;
 mod pty;
+mod registry;
 
 pub use background::Background;
 pub use host::{HostState, Tree};
 pub use layout::{Layout, TarBuilder};
+pub use proxy::{Action, FaultProxy, Seen};
 pub use pty::Pty;
+pub use registry::{LOGIN, Registry, two_layers};
 
 use std::{
     env,

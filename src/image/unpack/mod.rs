@@ -23,6 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
 use self::ahead::read_ahead;
 use self::apply::Unpacking;
@@ -92,10 +93,19 @@ struct Unpacker<'a> {
     warnings: BTreeSet<String>,
 }
 
+/// What a Worker has to tell of a layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Unpacked {
+    /// What had to be left out.
+    warnings: Vec<String>,
+    /// Bytes of the uncompressed archive.
+    size: u64,
+}
+
 struct Running<'a> {
     layer: &'a Layer,
     claim: Claim,
-    worker: Confined<Vec<String>>,
+    worker: Confined<Unpacked>,
 }
 
 impl<'a> Unpacker<'a> {
@@ -150,8 +160,9 @@ impl<'a> Unpacker<'a> {
         let Some(Running { layer, claim, mut worker }) = self.running.pop_front() else { return Ok(()) };
         worker.go_on();
         match worker.finish() {
-            Ok(warnings) => {
-                self.warnings.extend(warnings);
+            Ok(unpacked) => {
+                self.warnings.extend(unpacked.warnings);
+                claim.note_size(unpacked.size);
                 self.done.push(claim);
                 (self.step)(layer, true)
             }
@@ -212,7 +223,7 @@ fn unpack(
     setter: Setter,
     lowers: &[OwnedFd],
     lowers_ready: impl FnOnce() -> Result<()>,
-) -> Result<Vec<String>> {
+) -> Result<Unpacked> {
     let inflated = Inflated::new(blob, layer.descriptor.digest.algorithm()).context("cannot read the layer")?;
     let content = Tee::new(inflated, layer.diff_id.algorithm());
     let mut writing = setter.clone();
@@ -225,7 +236,7 @@ fn unpack(
             io::copy(archive.into_inner(), &mut io::sink()).context("cannot read the layer").map(drop)
         })
     });
-    let diff_id = read.source.digest();
+    let (diff_id, size) = (read.source.digest(), read.source.count());
     let (digest, _) = read.source.into_inner().finish().context("cannot read the layer")?;
     // A damaged blob is why anything else went wrong with it.
     if digest != layer.descriptor.digest {
@@ -239,7 +250,7 @@ fn unpack(
         bail!("its contents are {diff_id} and not {}, as the image's configuration says", layer.diff_id);
     }
     lowers_ready()?;
-    Ok(unpacking.finish(lowers)?.warnings(writing))
+    Ok(Unpacked { warnings: unpacking.finish(lowers)?.warnings(writing), size })
 }
 
 #[cfg(test)]

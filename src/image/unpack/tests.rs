@@ -36,7 +36,7 @@ impl Bench {
         let directory = File::open(&root).unwrap().into();
         let unpacked = super::unpack(&bytes[..], &layer_of(&bytes), directory, Setter::for_tests(), &lowers, || Ok(()));
         assert_eq!(fs::read(self.directory.path().join("outside/canary")).unwrap(), b"alive");
-        let warnings = unpacked?;
+        let warnings = unpacked?.warnings;
         // An ordinary user without U cannot hand on what its own lower layers belong to.
         assert!(warnings.is_empty() || !nix::unistd::geteuid().is_root(), "{warnings:?}");
         self.layers.push(root.clone());
