@@ -95,7 +95,8 @@ pub fn pull(store: &Store, order: &Order, userns: &mut Userns, kept: Option<(u32
     // Of an unpacked layer the blob may still be on its way.
     image.layers.iter().try_for_each(|layer| puller.wait_for(&layer.descriptor.digest)).with_context(named)?;
     milestone("pull-unpacked");
-    let before = store.reference(order.reference)?;
+    // A damaged one is written anew, as one that leads elsewhere.
+    let before = store.reference(order.reference).unwrap_or_default();
     let is_new = before.is_none_or(|before| before.manifest.digest != target.manifest.digest);
     store.set_reference(order.reference, &target).with_context(named)?;
     milestone("pull-named");
