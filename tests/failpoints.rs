@@ -25,21 +25,25 @@ fn milestones() -> BTreeSet<String> {
                 dirs.push(path);
             } else {
                 let text = fs::read_to_string(&path).unwrap();
-                let calls = text.split("milestone(\"").skip(1);
-                names.extend(calls.map(|call| call[..call.find('"').unwrap()].to_string()));
+                for call in ["milestone(\"", "milestone: \""] {
+                    let calls = text.split(call).skip(1);
+                    names.extend(calls.map(|call| call[..call.find('"').unwrap()].to_string()));
+                }
             }
         }
     }
     names
 }
 
-/// Milestones of one kind: those on the way of `rl run`, or those of `rl rm`. Those of images are tests/images_failpoints.rs's.
-fn milestones_of(rm: bool) -> Vec<String> {
-    let of_images = |name: &str| name.starts_with("pull-") || name.starts_with("image-");
-    let names: Vec<_> = milestones().into_iter().filter(|name| name.starts_with("rm-") == rm && !of_images(name)).collect();
-    assert!(names.len() >= 3, "{names:?}");
+/// Milestones of these processes or commands: the first word of their names. Those of images are tests/images_failpoints.rs's.
+fn milestones_of(firsts: &[&str]) -> Vec<String> {
+    let names: Vec<_> = milestones().into_iter().filter(|name| firsts.contains(&name.split('-').next().unwrap())).collect();
+    assert!(names.len() >= firsts.len(), "{names:?}");
     names
 }
+
+/// The processes on the way of `rl run`.
+const RUN: &[&str] = &["client", "monitor", "init"];
 
 fn dying_at(milestone: &str, mut command: Command) -> Command {
     command.env("RL_FAILPOINT", milestone);
@@ -101,7 +105,7 @@ fn a_run_that_dies_at_a_milestone_leaves_nothing() {
     let rl = Rl::alone();
     assert_failpoints(&rl);
     let before = HostState::now();
-    for milestone in milestones_of(false) {
+    for milestone in milestones_of(RUN) {
         for flags in [&["--rm"][..], &["--rm", "--init"], &["--rm", "-v", "/data"], &["--rm", "-t"]] {
             let alpine = image("alpine");
             let args = [&["run", "--name", "x"], flags, &[alpine.as_str(), "sh", "-c", "exit 3"]].concat();
@@ -118,7 +122,7 @@ fn a_run_that_dies_leaves_a_record_that_is_true_and_can_be_removed() {
     let rl = Rl::alone();
     assert_failpoints(&rl);
     let before = HostState::now();
-    for milestone in milestones_of(false) {
+    for milestone in milestones_of(RUN) {
         let args = ["run", "--name", "x", "-v", "/data", &image("alpine"), "sh", "-c", "exit 3"];
         let run = run(dying_at(&milestone, rl.command(args)));
         told_the_truth(&milestone, &run);
@@ -142,7 +146,7 @@ fn the_name_of_a_temporary_container_that_died_can_be_used_again() {
     require!(Feature::Image("alpine"));
     let rl = Rl::alone();
     assert_failpoints(&rl);
-    for milestone in milestones_of(false) {
+    for milestone in milestones_of(RUN) {
         run(dying_at(&milestone, rl.command(["run", "--rm", "--name", "x", &image("alpine"), "sh", "-c", "exit 3"])));
         // At once, or when what outlived the Client has ended; and without any other command in between.
         eventually(&format!("the name is free after {milestone}"), || {
@@ -157,7 +161,7 @@ fn a_removal_that_dies_at_a_milestone_is_finished_by_the_next_command() {
     let rl = Rl::alone();
     assert_failpoints(&rl);
     let before = HostState::now();
-    for milestone in milestones_of(true) {
+    for milestone in milestones_of(&["rm"]) {
         for running in [false, true] {
             let script = if running { "echo ready; exec sleep 1000" } else { "mkdir -p /d/e; chown 1000 /d/e; echo ready" };
             let mut container = Some(rl.start(["run", "--name", "x", "-v", "/data", &image("alpine"), "sh", "-c", script]));
@@ -339,8 +343,48 @@ fn a_new_container_can_start_while_the_dead_are_not_yet_cleared_away() {
     require!(Feature::Image("alpine"));
     let rl = Rl::alone();
     let before = HostState::now();
-    for milestone in milestones_of(false) {
+    for milestone in milestones_of(RUN) {
         run(dying_at(&milestone, rl.alpine(&["-v", "/data"], &["true"])));
     }
     nothing_is_left(&rl, &before, "one death at each milestone");
+}
+
+/// A container whose processes die at `milestone`, detached. Its start is not affected.
+fn doomed(rl: &Rl, milestone: &str) {
+    run(dying_at(milestone, rl.command(["run", "-d", "--name", "x", &image("alpine"), "sleep", "1000"]))).ok();
+}
+
+#[test]
+fn an_exec_that_dies_at_a_milestone_leaves_a_container_that_is_true() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    let before = HostState::now();
+    for milestone in milestones_of(&["joiner", "exec"]) {
+        doomed(&rl, &milestone);
+        let failed = rl.cmd(["exec", "x", "sh", "-c", "exit 3"]);
+        assert!(failed.status.code().is_some_and(|code| code != 0 && code != 3), "{milestone}: {failed}");
+        // The Joiner's death is its own; the Monitor's ends the container.
+        let wanted = if milestone.starts_with("joiner") { "Up" } else { "Lost" };
+        eventually(&format!("{milestone}: {wanted}"), || listed(&rl).iter().all(|(_, status)| status.starts_with(wanted)));
+        remove_all(&rl);
+        nothing_is_left(&rl, &before, &milestone);
+    }
+}
+
+#[test]
+fn a_stop_that_dies_at_a_milestone_can_be_repeated() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    let before = HostState::now();
+    for milestone in milestones_of(&["stop"]).into_iter().chain(["monitor-reaped".into(), "monitor-ended".into()]) {
+        doomed(&rl, &milestone);
+        rl.cmd(["stop", "-t", "0", "x"]);
+        rl.cmd(["stop", "-t", "0", "x"]).ok();
+        let (_, status) = listed(&rl)[0].clone();
+        assert!(status.starts_with("Lost") || status.starts_with("Exited (137)"), "{milestone}: {status}");
+        remove_all(&rl);
+        nothing_is_left(&rl, &before, &milestone);
+    }
 }
