@@ -94,9 +94,9 @@ fn labels_and_the_stop_signal_are_in_inspect() {
     rl.cmd(["run", "--name", "c", &alpine, "true"]).ok();
     let config = rl.inspect("a")["Config"].clone();
     assert_eq!(config["Labels"], json!({"who": "me", "bare": ""}));
-    assert_eq!(config["StopSignal"], 3);
-    assert_eq!(rl.inspect("b")["Config"]["StopSignal"], 9);
-    assert_eq!(rl.inspect("c")["Config"]["StopSignal"], 15);
+    assert_eq!(config["StopSignal"], "SIGQUIT");
+    assert_eq!(rl.inspect("b")["Config"]["StopSignal"], "SIGKILL");
+    assert_eq!(rl.inspect("c")["Config"]["StopSignal"], "SIGTERM");
     let bad = rl.cmd(["run", "--stop-signal", "NONESUCH", &alpine, "true"]).code(125);
     assert!(bad.stderr().contains("NONESUCH"), "{bad}");
 }

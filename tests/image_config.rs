@@ -143,7 +143,7 @@ fn stop_signal_labels_and_ports_are_in_inspect() {
     let image = on_alpine(&rl, TarBuilder::new(), config);
     rl.cmd(["run", "--name", "a", "--label", "b=flag", &image, "true"]).ok();
     let config = rl.inspect("a")["Config"].clone();
-    assert_eq!(config["StopSignal"], 3);
+    assert_eq!(config["StopSignal"], "SIGQUIT");
     assert_eq!(config["Labels"], json!({"a": "image", "b": "flag"}));
     assert_eq!(config["ExposedPorts"], json!({"80/tcp": {}, "53/udp": {}}));
 }

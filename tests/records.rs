@@ -34,7 +34,7 @@ fn one_line(run: &Run) {
     assert!(lines.len() == 1 && lines[0].starts_with("rl: "), "not one line: {run}");
 }
 
-const HEADER: [&str; 6] = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"];
+const HEADER: [&str; 7] = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
 
 #[test]
 fn an_empty_list_is_a_header_or_nothing() {
@@ -57,7 +57,7 @@ fn the_list_has_dockers_columns_with_the_newest_first() {
     let all = rl.cmd(["ps", "-a"]).ok();
     let lines: Vec<_> = all.stdout().lines().collect();
     let rows: Vec<_> = lines[1..].iter().map(|line| columns(line, lines[0], &HEADER)).collect();
-    assert_eq!(rows.iter().map(|row| row[5].as_str()).collect::<Vec<_>>(), ["third", "second", "first"], "{all}");
+    assert_eq!(rows.iter().map(|row| row[6].as_str()).collect::<Vec<_>>(), ["third", "second", "first"], "{all}");
     assert_eq!(rows[2][0], first[..12]);
     assert!(rows.iter().all(|row| row[1] == image("alpine") && row[3].ends_with(" ago")), "{all}");
     assert_eq!(rows[0][2], "\"echo a rather long …\"", "{all}");
@@ -107,11 +107,15 @@ fn inspect_answers_in_the_order_asked_for() {
     ended(&rl, "b", 0);
     let names = |args: &[&str]| {
         let seen = rl.cmd([&["inspect"], args].concat()).ok().json();
-        seen.as_array().unwrap().iter().map(|c| c["Name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+        seen.as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["Name"].as_str().unwrap().trim_start_matches('/').to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(&["a", "b"]), ["a", "b"]);
     assert_eq!(names(&["b", "a"]), ["b", "a"]);
-    one_line(&rl.cmd(["inspect", "c"]).code(1).says("c"));
+    one_line(&rl.cmd(["inspect", "nobody"]).code(1).says("nobody"));
 }
 
 #[test]

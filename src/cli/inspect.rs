@@ -1,15 +1,14 @@
 //! `rl inspect`.
 
 use anyhow::{Result, anyhow};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::container_json::container;
 use super::template::Template;
 use super::{Context, image, output};
-use crate::container::record::{self, Record};
-use crate::container::state::Status;
+use crate::container::record;
 use crate::container::volume;
 use crate::error::{Advise, Failure};
-use crate::network::ports::PortMapping;
 
 /// Show everything about containers, images and volumes, as JSON
 #[derive(Debug, clap::Args)]
@@ -88,78 +87,4 @@ fn show(args: &OneKind, find: impl Fn(&str) -> Result<Value>) -> Result<u8> {
         (None, None) => output::json(&found)?,
     }
     Ok(code)
-}
-
-/// Docker's names for what we know; the runtime-spec itself under `Spec`.
-fn container(record: &Record) -> Value {
-    let (config, state) = (&record.config, &record.state);
-    let process = &config.spec.process;
-    json!({
-        "Id": config.id,
-        "Name": config.name,
-        "Created": config.created,
-        "Path": process.args.first(),
-        "Args": process.args.iter().skip(1).collect::<Vec<_>>(),
-        "State": {
-            "Status": state.status.word(),
-            "Running": state.status == Status::Running,
-            "Pid": state.pid.unwrap_or(0),
-            "ExitCode": state.exit_code,
-            "Error": state.error.clone().unwrap_or_default(),
-            "StartedAt": state.started_at,
-            "FinishedAt": state.finished_at,
-        },
-        "Image": config.image_id,
-        "ImageName": config.image,
-        "ImageDigest": config.image_digest,
-        "HostConfig": {
-            "AutoRemove": config.auto_remove,
-            "Privileged": config.privileged,
-            "ReadonlyRootfs": config.spec.root.readonly,
-            "NetworkMode": config.network,
-            "Init": config.init,
-            "ShmSize": config.spec.linux.shm_size,
-        },
-        "NetworkSettings": { "Ports": ports(&config.ports, &config.exposed_ports) },
-        "Mounts": config.spec.mounts.iter().map(mount).collect::<Vec<_>>(),
-        "Config": {
-            "Hostname": config.spec.hostname,
-            "User": process.user.username,
-            "Tty": process.terminal,
-            "OpenStdin": config.interactive,
-            "Env": process.env,
-            "Cmd": process.args,
-            "WorkingDir": process.cwd,
-            "Labels": config.labels,
-            "StopSignal": config.stop_signal,
-            "ExposedPorts": config.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect::<serde_json::Map<_, _>>(),
-        },
-        "Spec": config.spec,
-    })
-}
-
-/// Every exposed or published port; null where it is not published.
-fn ports(published: &[PortMapping], exposed: &[String]) -> Value {
-    let mut ports: serde_json::Map<String, Value> = exposed.iter().map(|port| (port.clone(), Value::Null)).collect();
-    for mapping in published {
-        let host = json!({"HostIp": mapping.host().ip().to_string(), "HostPort": mapping.host_port.to_string()});
-        let port = ports.entry(format!("{}/{}", mapping.container_port, mapping.protocol)).or_insert(Value::Null);
-        match port {
-            Value::Array(hosts) => hosts.push(host),
-            other => *other = json!([host]),
-        }
-    }
-    ports.into()
-}
-
-fn mount(mount: &crate::oci::runtime::Mount) -> Value {
-    let read_only = mount.options.iter().any(|option| option == "ro" || option == "readonly");
-    json!({
-        "Type": if mount.volume.is_some() { "volume" } else { mount.kind.as_str() },
-        "Name": mount.volume,
-        "Source": mount.source,
-        "Destination": mount.destination,
-        "Options": mount.options,
-        "RW": !read_only,
-    })
 }

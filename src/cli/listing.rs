@@ -33,6 +33,12 @@ impl Row {
         Row { fields: fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect(), labels: BTreeMap::new() }
     }
 
+    /// Its members as Docker prints them: by name.
+    fn value(mut self) -> Value {
+        self.fields.sort_keys();
+        Value::Object(self.fields)
+    }
+
     /// The same with labels; the field `Labels` lists them as Docker does.
     pub fn labels(mut self, labels: &BTreeMap<String, String>) -> Row {
         let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -69,6 +75,7 @@ impl Listing {
     }
 
     /// Prints rows in the layout asked for.
+    #[allow(dead_code)] // images, next
     pub fn print(&self, format: Option<&str>, quiet: bool, rows: impl IntoIterator<Item = Row>) -> Result<()> {
         self.layout(format, quiet)?.print(rows)
     }
@@ -86,8 +93,25 @@ impl Layout {
         output::text(&self.text(rows)?)
     }
 
+    /// The same, but where a table is too wide for the terminal it goes to, the columns with these headers give way, one
+    /// after the other: to so many characters, or with 0 altogether.
+    pub fn print_fitted(&self, rows: impl IntoIterator<Item = Row>, yielding: &[(&str, usize)]) -> Result<()> {
+        let cells = self.cells(rows)?;
+        output::text(&match output::width() {
+            Some(width) if self.table => aligned(&fitted(&cells, width, yielding)),
+            _ if self.table => aligned(&cells),
+            _ => cells,
+        })
+    }
+
     /// The same as a text.
     pub fn text(&self, rows: impl IntoIterator<Item = Row>) -> Result<String> {
+        let cells = self.cells(rows)?;
+        Ok(if self.table { aligned(&cells) } else { cells })
+    }
+
+    /// Lines whose cells are parted by tabs.
+    fn cells(&self, rows: impl IntoIterator<Item = Row>) -> Result<String> {
         let mut text = String::new();
         if self.table {
             let headers = self.columns.iter().map(|(field, header)| (field.to_string(), Value::from(*header)));
@@ -95,11 +119,12 @@ impl Layout {
             let headers = Value::Object(headers.collect());
             text = self.line(Data { value: &headers, label: Some(&label), headers: true })?;
         }
-        for row in rows {
-            let label = |key: &str| row.labels.get(key).cloned().unwrap_or_default();
-            text.push_str(&self.line(Data { value: &Value::Object(row.fields), label: Some(&label), headers: false })?);
+        for mut row in rows {
+            let labels = std::mem::take(&mut row.labels);
+            let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
+            text.push_str(&self.line(Data { value: &row.value(), label: Some(&label), headers: false })?);
         }
-        Ok(if self.table { aligned(&text) } else { text })
+        Ok(text)
     }
 
     fn line(&self, data: Data) -> Result<String> {
@@ -113,6 +138,51 @@ impl Layout {
 /// Narrowest column and the space between two, as Docker's.
 const NARROWEST: usize = 10;
 const GAP: usize = 3;
+
+/// Makes the table no wider than `width`, as far as that goes: columns without content go first, then each of `yielding` in turn is cut
+/// to its shortest, or where that is 0 left out.
+fn fitted(text: &str, width: usize, yielding: &[(&str, usize)]) -> String {
+    let mut table: Vec<Vec<String>> = text.lines().map(|line| line.split('\t').map(String::from).collect()).collect();
+    let columns = table.first().map_or(0, Vec::len);
+    let empty = |at: usize| table.len() > 1 && table.iter().skip(1).all(|row| row.get(at).is_none_or(String::is_empty));
+    let empty: Vec<usize> = (0..columns).filter(|at| empty(*at)).collect();
+    if excess(&table, width) > 0 {
+        empty.into_iter().rev().for_each(|at| remove(&mut table, at));
+    }
+    for (header, shortest) in yielding {
+        let excess = excess(&table, width);
+        let Some(at) = table.first().and_then(|row| row.iter().position(|cell| cell == header)) else { continue };
+        if excess == 0 {
+            break;
+        }
+        if *shortest == 0 {
+            remove(&mut table, at);
+            continue;
+        }
+        let wanted = widest(&table, at).saturating_sub(excess).max(*shortest).max(header.len());
+        for cell in table.iter_mut().filter_map(|row| row.get_mut(at)).filter(|cell| cell.chars().count() > wanted) {
+            *cell = cell.chars().take(wanted - 1).chain(['…']).collect();
+        }
+    }
+    table.iter().map(|row| row.join("\t") + "\n").collect()
+}
+
+fn widest(table: &[Vec<String>], at: usize) -> usize {
+    table.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+}
+
+/// How many characters the longest line has too many.
+fn excess(table: &[Vec<String>], width: usize) -> usize {
+    let last = table.first().map_or(0, Vec::len).saturating_sub(1);
+    let before: usize = (0..last).map(|at| (widest(table, at) + GAP).max(NARROWEST)).sum();
+    (before + widest(table, last)).saturating_sub(width)
+}
+
+fn remove(table: &mut [Vec<String>], at: usize) {
+    for row in table.iter_mut().filter(|row| at < row.len()) {
+        row.remove(at);
+    }
+}
 
 /// Lines with tabs to columns. The last cell of a line is in none, so that nothing is padded at the end.
 fn aligned(text: &str) -> String {
@@ -182,6 +252,23 @@ mod tests {
             shown(Some(r#"table {{.ID}}\t{{.Label "com.example.tier"}}"#), false),
             "CONTAINER ID   tier\n3f2a9c         db\n77\n"
         );
+    }
+
+    #[test]
+    fn a_table_gives_way_on_a_narrow_terminal_and_only_there() {
+        let row = |id: &str, image: &str, ports: &str, name: &str| format!("{id}\t{image}\t{ports}\t{name}\n");
+        let text = row("ID", "IMAGE", "PORTS", "NAMES")
+            + &row("3f2a9c3f2a9c", &"registry.example/".repeat(3), "", "a_long_name_of_its_own");
+        let lines = |width| aligned(&fitted(&text, width, &[("IMAGE", 12), ("IMAGE", 0), ("NAMES", 8)]));
+        assert_eq!(lines(200), aligned(&text));
+        let narrow = lines(60);
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+        assert!(
+            narrow.contains("registry.e") && narrow.contains("a_long_name_of_its_own") && !narrow.contains("PORTS"),
+            "{narrow}"
+        );
+        assert_eq!(lines(40), "ID             NAMES\n3f2a9c3f2a9c   a_long_name_of_its_own\n");
+        assert_eq!(lines(5), "ID             NAMES\n3f2a9c3f2a9c   a_long_…\n");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The command line: one file per verb. Each has its arguments (the doc comments are the help), one call down, and prints.
 
 mod attach;
+mod container_json;
 mod create;
+mod events;
 mod exec;
+mod filters;
 mod generate;
 mod glob;
 mod history;
@@ -89,6 +92,7 @@ enum Verb {
     Image(Box<image::Verb>),
     #[command(subcommand)]
     System(system::Verb),
+    Events(events::Args),
     #[command(subcommand)]
     Volume(volume::Verb),
     Unshare(unshare::Args),
@@ -207,6 +211,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::History(args) => history::run(&args, &context),
         Verb::Image(verb) => image::run(&verb, &context),
         Verb::System(verb) => system::run(&verb, &context),
+        Verb::Events(args) => events::run(&args, &context),
         Verb::Volume(verb) => volume::run(&verb, &context),
         Verb::Unshare(args) => unshare::run(&args, &context),
         Verb::Info(args) => info::run(&args, &context),

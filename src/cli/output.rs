@@ -1,6 +1,7 @@
 //! The only writer of results to stdout.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -14,6 +15,11 @@ pub fn line(text: impl AsRef<str>) -> Result<()> {
 pub fn text(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// Columns of the terminal that stdout is; None where it is none.
+pub fn width() -> Option<usize> {
+    crate::sys::tty::size(io::stdout().as_fd()).ok().map(|(_, columns)| columns.into()).filter(|columns| *columns > 0)
 }
 
 /// Prints indented JSON.

@@ -5,8 +5,10 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 
+use super::filters::{Filters, name_fits};
 use super::listing::{Listing, Row};
 use super::{Context, output};
+use crate::container::events::{self, Event};
 use crate::container::{parse, record, volume};
 use crate::error::Failure;
 use crate::host::tree;
@@ -26,11 +28,7 @@ pub enum Verb {
     },
     /// List volumes
     #[command(visible_alias = "list")]
-    Ls {
-        /// Print names only
-        #[arg(short, long)]
-        quiet: bool,
-    },
+    Ls(List),
     /// Show volumes, as JSON
     Inspect {
         #[arg(required = true, value_name = "VOLUME")]
@@ -55,14 +53,36 @@ pub enum Verb {
     },
 }
 
-const VOLUMES: Listing =
-    Listing { columns: &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")], table: "{{.Driver}}\t{{.Name}}", id: "Name" };
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Print names only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only those for which it is so: dangling, driver, label, name
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// Print by a Go template, `table TEMPLATE`, or `json`
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+}
+
+const VOLUMES: Listing = Listing {
+    columns: &[
+        ("Driver", "DRIVER"),
+        ("Name", "VOLUME NAME"),
+        ("Scope", "SCOPE"),
+        ("Mountpoint", "MOUNTPOINT"),
+        ("Labels", "LABELS"),
+    ],
+    table: "{{.Driver}}\t{{.Name}}",
+    id: "Name",
+};
 
 /// Runs one of them.
 pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
     match verb {
         Verb::Create { label, name } => create(label, name, context),
-        Verb::Ls { quiet } => list(*quiet, context),
+        Verb::Ls(args) => list(args, context),
         Verb::Inspect { names } => {
             let volumes = names.iter().map(|name| volume::find(&context.paths, name)).collect::<Result<Vec<_>>>()?;
             output::json(&volumes)?;
@@ -76,24 +96,35 @@ pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
 fn create(labels: &[String], name: &str, context: &Context) -> Result<u8> {
     let labels = labels.iter().map(|l| l.split_once('=').unwrap_or((l, ""))).map(|(k, v)| (k.into(), v.into()));
     let owner = crate::userns::plan::Plan::of(&context.caller).maps.root();
-    volume::create(&context.paths, name, labels.collect::<BTreeMap<_, _>>(), false, owner)?;
+    if volume::create(&context.paths, name, labels.collect::<BTreeMap<_, _>>(), false, owner)? {
+        happened(context, "create", name)?;
+    }
     output::line(name)?;
     Ok(0)
 }
 
-fn list(quiet: bool, context: &Context) -> Result<u8> {
-    let volumes = volume::list(&context.paths)?;
-    if quiet {
-        for volume in volumes {
-            output::line(volume.name)?;
-        }
-        return Ok(0);
-    }
-    VOLUMES.print(
-        None,
-        quiet,
-        volumes.into_iter().map(|volume| Row::new([("Driver", volume.driver.into()), ("Name", volume.name.into())])),
-    )?;
+fn list(args: &List, context: &Context) -> Result<u8> {
+    let layout = VOLUMES.layout(args.format.as_deref(), args.quiet)?;
+    let filters = Filters::read(&args.filter, &["dangling", "driver", "label", "label!", "name"])?;
+    filters.check("dangling", &["true", "false", "1", "0"])?;
+    let records = if filters.values("dangling").is_empty() { Vec::new() } else { record::list(&context.paths)? };
+    let fits = |volume: &volume::Volume| {
+        let unused = || volume::users(&records, &volume.name).is_empty();
+        filters.any("dangling", |wanted| matches!(wanted, "true" | "1") == unused())
+            && filters.any("driver", |wanted| wanted == volume.driver)
+            && filters.any("name", |wanted| name_fits(wanted, &volume.name))
+            && filters.labels(&volume.labels)
+    };
+    let row = |volume: volume::Volume| {
+        Row::new([
+            ("Driver", volume.driver.into()),
+            ("Name", volume.name.into()),
+            ("Scope", volume.scope.into()),
+            ("Mountpoint", volume.mountpoint.display().to_string().into()),
+        ])
+        .labels(&volume.labels)
+    };
+    layout.print(volume::list(&context.paths)?.into_iter().filter(fits).map(row))?;
     Ok(0)
 }
 
@@ -118,9 +149,17 @@ fn remove(force: bool, names: &[String], context: &Context) -> Result<u8> {
 fn remove_one(name: &str, context: &Context) -> Result<()> {
     volume::check_unused(&record::list(&context.paths)?, name)?;
     let volumes = record::open_directory(&context.paths.volumes())?;
-    let name = std::ffi::CString::new(name)?;
     let userns = context.userns()?;
-    spawn::worker(&userns, || tree::remove(volumes.as_fd(), &name).context("cannot delete its files"))
+    let c_name = std::ffi::CString::new(name)?;
+    spawn::worker(&userns, || tree::remove(volumes.as_fd(), &c_name).context("cannot delete its files"))?;
+    happened(context, "destroy", name)
+}
+
+fn happened(context: &Context, action: &str, name: &str) -> Result<()> {
+    let attributes = BTreeMap::from([("driver".to_string(), "local".to_string())]);
+    let store = record::open_directory(&context.paths.store)?;
+    events::record(store.as_fd(), &[Event::now("volume", action, name, attributes)]);
+    Ok(())
 }
 
 /// Removes anonymous volumes that no container uses, telling of each.

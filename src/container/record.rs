@@ -122,7 +122,9 @@ pub fn now() -> String {
 
 /// The identity of this boot.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
+    static BOOT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string();
+    BOOT.get_or_init(read).clone()
 }
 
 /// A record being made: its directory, with the lock on it held.
@@ -142,7 +144,7 @@ pub fn make_store(paths: &Paths, owner: (u32, u32)) -> Result<()> {
             .and_then(|()| fs::set_permissions(&paths.store, std::os::unix::fs::PermissionsExt::from_mode(mode)))
             .with_context(|| format!("cannot close {} to other users", paths.store.display()))?;
     }
-    for dir in [paths.containers(), paths.names(), paths.volumes()].iter().filter(|dir| !dir.is_dir()) {
+    for dir in [paths.containers(), paths.names(), paths.volumes(), paths.events()].iter().filter(|dir| !dir.is_dir()) {
         make_dirs(dir, 0o711)?;
         give(dir, owner)?;
     }
@@ -280,7 +282,7 @@ impl Record {
 }
 
 /// Whether somebody holds the record's lock; nobody does where there is none.
-fn is_locked(directory: &Path) -> bool {
+pub fn is_locked(directory: &Path) -> bool {
     match File::open(directory) {
         Ok(lock) => lock.try_lock_shared().is_err(),
         Err(_) => false,
@@ -326,6 +328,8 @@ pub fn leftovers(paths: &Paths) -> Vec<PathBuf> {
 /// Finds a container by name, by id, or by the beginning of an id that only one has.
 pub fn find(paths: &Paths, wanted: &str) -> Result<Record> {
     let unknown = || anyhow!("no such container: {wanted}");
+    // inspect shows names as Docker does, with a slash before them.
+    let wanted = wanted.strip_prefix('/').unwrap_or(wanted);
     if wanted.is_empty() || wanted.contains('/') || wanted.starts_with('.') {
         return Err(unknown());
     }

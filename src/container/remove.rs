@@ -12,6 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::config::Config;
 use super::control;
+use super::events::{self, Event};
 use super::record::{self, Record};
 use super::state::Status;
 use super::wire::FromClient;
@@ -37,7 +38,9 @@ pub fn retire(store: BorrowedFd, config: &Config, with_volumes: bool) -> Result<
             let _ = renameat(store, from.as_str(), store, to.as_str());
         }
     }
-    put_aside(store, &config.id, with_volumes)
+    let retired = put_aside(store, &config.id, with_volumes)?;
+    events::record(store, &[Event::of_container(config, "destroy", &[])]);
+    Ok(retired)
 }
 
 fn put_aside(store: BorrowedFd, id: &str, with_volumes: bool) -> Result<CString> {

@@ -6,6 +6,7 @@
 //!   containers/<id>/        records (container/record.rs)
 //!   names/<name>            a symlink to the id
 //!   volumes/<name>/         named volumes (container/volume.rs)
+//!   events/log log.1        what has happened (container/events.rs)
 //! /run/user/UID/rl/         what a reboot may lose, found from the uid and never from the environment
 //! ```
 
@@ -44,6 +45,11 @@ impl Paths {
     /// `names/` of the store.
     pub fn names(&self) -> PathBuf {
         self.store.join("names")
+    }
+
+    /// `events/` of the store.
+    pub fn events(&self) -> PathBuf {
+        self.store.join("events")
     }
 
     /// `volumes/` of the store.

@@ -234,7 +234,7 @@ fn field<'a>(value: Item<'a>, name: &str) -> Result<Item<'a>, String> {
     };
     match value {
         Cow::Borrowed(Value::Object(map)) => map.get(name).map_or_else(|| missing(map), |found| Ok(Cow::Borrowed(found))),
-        Cow::Owned(Value::Object(mut map)) => match map.remove(name) {
+        Cow::Owned(Value::Object(mut map)) => match map.shift_remove(name) {
             Some(found) => Ok(Cow::Owned(found)),
             None => missing(&map),
         },

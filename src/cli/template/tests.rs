@@ -100,7 +100,7 @@ fn functions_and_pipelines() {
             "{{json .State.Status}} {{json .Args}} {{json .Nothing}} {{.Id | json}}",
             "\"running\" [\"-c\",\"sleep 1\",\"x\"] null \"3f2a9c\"",
         ),
-        ("{{json .Config.Labels}}", "{\"a\":\"1\",\"b.key\":\"2\"}"),
+        ("{{json .Config.Labels}}", "{\"b.key\":\"2\",\"a\":\"1\"}"),
         ("{{join .Args \" \"}}", "-c sleep 1 x"),
         ("{{split .Name \"/\"}} {{index (split .Config.Image \"p\") 1}}", "[ web] ine"),
         ("{{lower \"AbC\"}} {{upper .Config.Image}} {{title \"two words\"}}", "abc ALPINE Two Words"),
@@ -135,7 +135,7 @@ fn what_dockers_documentation_shows() {
             "{{range $p, $conf := .NetworkSettings.Ports}} {{$p}} -> {{with $conf}}{{(index . 0).HostPort}}{{end}} {{end}}",
             " 443/tcp ->   80/tcp -> 8080 ",
         ),
-        ("{{json .Config}}", r#"{"Env":["A=1","B=2"],"Image":"alpine","Labels":{"a":"1","b.key":"2"}}"#),
+        ("{{json .Config}}", r#"{"Labels":{"b.key":"2","a":"1"},"Env":["A=1","B=2"],"Image":"alpine"}"#),
         (
             "{{.Name}}: {{.State.Status}}{{if ne 0.0 .Ratio}} (restarted {{.RestartCount}} times){{end}}",
             "/web: running (restarted 3 times)",

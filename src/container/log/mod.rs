@@ -11,10 +11,12 @@
 //! ```text
 //! writer.rs     output → lines → files, rotated by size
 //! line.rs       one line of each format
-//! reader.rs     files → lines, oldest first, surviving rotation
+//! files.rs      a file and those put aside before it: all their lines, surviving rotation
+//! reader.rs     these lines, read
 //! journald.rs   both directions for the journal
 //! ```
 
+pub mod files;
 pub mod journald;
 mod line;
 pub mod reader;

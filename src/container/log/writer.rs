@@ -8,10 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::files::aside;
 use super::journald::Journal;
 use super::line::encode;
 use super::{Driver, LONGEST, LogConfig, Stream};
@@ -185,7 +187,7 @@ impl Files {
                     self.size += written as u64;
                     bytes = &bytes[written..];
                 }
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -195,8 +197,12 @@ impl Files {
     /// Puts the current file aside as `.1`, after the elders have made room. Where that fails, the old file goes on.
     fn rotate(&mut self) {
         for elder in (1..self.count).rev() {
-            let from = if elder == 1 { self.name.clone() } else { format!("{}.{}", self.name, elder - 1) };
-            let _ = renameat(&self.directory, from.as_str(), &self.directory, format!("{}.{elder}", self.name).as_str());
+            let (from, to) = (aside(&self.name, elder - 1), aside(&self.name, elder));
+            match renameat(&self.directory, from.as_str(), &self.directory, to.as_str()) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                // The next would take its place.
+                Err(_) => return,
+            }
         }
         if self.count == 1 {
             let _ = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
