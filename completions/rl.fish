@@ -51,6 +51,8 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "tag" -d 'Give an image anothe
 complete -c rl -n "__fish_rl_needs_command" -f -a "history" -d 'Show how an image came about'
 complete -c rl -n "__fish_rl_needs_command" -f -a "image" -d 'Manage images'
 complete -c rl -n "__fish_rl_needs_command" -f -a "system" -d 'Look after everything that is stored'
+complete -c rl -n "__fish_rl_needs_command" -f -a "events" -d 'Show what happens to containers, images and volumes'
+complete -c rl -n "__fish_rl_needs_command" -f -a "cp" -d 'Copy files between a container and the host'
 complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
 complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
@@ -221,10 +223,14 @@ complete -c rl -n "__fish_rl_using_subcommand rename" -l root -d 'Keep images, c
 complete -c rl -n "__fish_rl_using_subcommand rename" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand port" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand port" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand ps" -s n -l last -d 'Show the N newest, whatever their state' -r
+complete -c rl -n "__fish_rl_using_subcommand ps" -s f -l filter -d 'Only those for which it is so: id, name, label, exited, status, ancestor, before, since, volume, network, health, publish' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand ps" -s l -l latest -d 'Show the newest one, whatever its state'
+complete -c rl -n "__fish_rl_using_subcommand ps" -l no-trunc -d 'Print ids, commands and images in full'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand rm" -s f -l force -d 'Kill a running container first; no error where there is none'
@@ -344,6 +350,17 @@ complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -s f -l force -d 'Do not ask; kill what is running'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand events" -l since -d 'Begin with what has happened since this time: 2026-01-31T12:00:00Z, Unix seconds, or how long ago: 10m' -r
+complete -c rl -n "__fish_rl_using_subcommand events" -l until -d 'End at this time; one that is past shows what is known and waits for nothing' -r
+complete -c rl -n "__fish_rl_using_subcommand events" -s f -l filter -d 'Only those for which it is so: container, event, image, label, type, volume, network' -r
+complete -c rl -n "__fish_rl_using_subcommand events" -l format -d 'Print by a Go template, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand events" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand events" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand cp" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand cp" -s a -l archive -d 'Keep owners and groups, by their numbers'
+complete -c rl -n "__fish_rl_using_subcommand cp" -s L -l follow-link -d 'Copy what a symlink names, where the source is one'
+complete -c rl -n "__fish_rl_using_subcommand cp" -s q -l quiet -d 'Say nothing'
+complete -c rl -n "__fish_rl_using_subcommand cp" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "create" -d 'Create a volume'
@@ -355,9 +372,13 @@ complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcom
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s l -l label -d 'Attach a label' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only those for which it is so: dangling, driver, label, name' -r
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print names only'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s f -l filter -d 'Only those for which it is so: dangling, driver, label, name' -r
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print names only'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'

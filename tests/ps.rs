@@ -8,14 +8,16 @@ use support::{Background, Feature, Rl, image, require};
 #[track_caller]
 fn ended(rl: &Rl, name: &str, flags: &[&str], code: i32) {
     let script = format!("exit {code}");
-    rl.cmd([&["run", "--name", name], flags, &[&image("alpine"), "sh", "-c", &script]].concat()).code(code);
+    rl.cmd([&["run", "--network", "none", "--name", name], flags, &[&image("alpine"), "sh", "-c", &script]].concat()).code(code);
 }
 
 /// One that runs until it is killed.
 #[track_caller]
 fn running(rl: &Rl, name: &str, flags: &[&str]) -> Background {
-    let container =
-        rl.start([&["run", "--name", name], flags, &[&image("alpine"), "sh", "-c", "echo ready; exec sleep 1000"]].concat());
+    let container = rl.start(
+        [&["run", "--network", "none", "--name", name], flags, &[&image("alpine"), "sh", "-c", "echo ready; exec sleep 1000"]]
+            .concat(),
+    );
     container.expect("ready");
     container
 }

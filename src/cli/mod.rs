@@ -2,6 +2,7 @@
 
 mod attach;
 mod container_json;
+mod cp;
 mod create;
 mod events;
 mod exec;
@@ -93,6 +94,7 @@ enum Verb {
     #[command(subcommand)]
     System(system::Verb),
     Events(events::Args),
+    Cp(cp::Args),
     #[command(subcommand)]
     Volume(volume::Verb),
     Unshare(unshare::Args),
@@ -212,6 +214,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Image(verb) => image::run(&verb, &context),
         Verb::System(verb) => system::run(&verb, &context),
         Verb::Events(args) => events::run(&args, &context),
+        Verb::Cp(args) => cp::run(&args, &context),
         Verb::Volume(verb) => volume::run(&verb, &context),
         Verb::Unshare(args) => unshare::run(&args, &context),
         Verb::Info(args) => info::run(&args, &context),

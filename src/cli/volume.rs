@@ -158,7 +158,7 @@ fn remove_one(name: &str, context: &Context) -> Result<()> {
 fn happened(context: &Context, action: &str, name: &str) -> Result<()> {
     let attributes = BTreeMap::from([("driver".to_string(), "local".to_string())]);
     let store = record::open_directory(&context.paths.store)?;
-    events::record(store.as_fd(), &[Event::now("volume", action, name, attributes)]);
+    events::tell(store.as_fd(), &[Event::now("volume", action, name, attributes)]);
     Ok(())
 }
 

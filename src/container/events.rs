@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -14,6 +15,7 @@ use nix::sys::stat::{Mode, fstat, fstatat};
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
+use super::record::{self, Record};
 
 /// The file's name in `events/`.
 pub const LOG: &str = "log";
@@ -85,7 +87,7 @@ impl Event {
 }
 
 /// Records events; `store` is the store's directory.
-pub fn record(store: BorrowedFd, events: &[Event]) {
+pub fn tell(store: BorrowedFd, events: &[Event]) {
     let mut lines = Vec::new();
     for event in events {
         if serde_json::to_writer(&mut lines, event).is_ok() {
@@ -112,6 +114,14 @@ fn create(store: BorrowedFd, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     let log = openat(store, name, flags | OFlag::O_CREAT, Mode::from_bits_truncate(0o600))?;
     let _ = nix::unistd::fchown(&log, Some(directory.st_uid.into()), Some(directory.st_gid.into()));
     Ok(log)
+}
+
+/// The same, by a Client that has just done it to a container.
+pub fn by_client(record: &Record, action: &str, particular: &[(&str, String)]) {
+    let store = record.directory.parent().and_then(Path::parent).map(record::open_directory);
+    if let Some(Ok(store)) = store {
+        tell(store.as_fd(), &[Event::of_container(&record.config, action, particular)]);
+    }
 }
 
 /// Of several who find it too large, one renames it.
@@ -147,8 +157,8 @@ mod tests {
         let event =
             |action| Event::now("container", action, "3f2a", BTreeMap::from([("image".to_string(), "alpine".to_string())]));
         let events = [event("create"), event("start")];
-        record(store.as_fd(), &events);
-        record(store.as_fd(), &[Event::now("volume", "create", "data", BTreeMap::new())]);
+        tell(store.as_fd(), &events);
+        tell(store.as_fd(), &[Event::now("volume", "create", "data", BTreeMap::new())]);
         let found = recorded(dir.path());
         assert_eq!(found[..2], events);
         let json = serde_json::to_value(&found[0]).unwrap();
@@ -163,7 +173,7 @@ mod tests {
         let write = |writer: usize| {
             let store = File::open(dir.path()).unwrap();
             for n in 0..3000 {
-                record(store.as_fd(), &[Event::now("container", "start", &format!("{writer}-{n}"), BTreeMap::new())]);
+                tell(store.as_fd(), &[Event::now("container", "start", &format!("{writer}-{n}"), BTreeMap::new())]);
             }
         };
         std::thread::scope(|scope| (0..4).for_each(|writer| drop(scope.spawn(move || write(writer)))));
@@ -180,6 +190,6 @@ mod tests {
     #[test]
     fn where_nothing_can_be_written_nothing_fails() {
         let dir = tempfile::tempdir().unwrap();
-        record(File::open(dir.path()).unwrap().as_fd(), &[Event::now("volume", "create", "data", BTreeMap::new())]);
+        tell(File::open(dir.path()).unwrap().as_fd(), &[Event::now("volume", "create", "data", BTreeMap::new())]);
     }
 }

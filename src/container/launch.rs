@@ -15,6 +15,7 @@ use nix::sys::signalfd::SignalFd;
 use super::attend::{self, Attendance, Company, Outcome};
 use super::config::{self, Config, Given};
 use super::console::{self, Relays};
+use super::events;
 use super::monitor::{self, Monitor, Origin};
 use super::options::Options;
 use super::record::{self, Record, State};
@@ -370,7 +371,12 @@ fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u
         None => Ok(()),
     });
     match made {
-        Ok(()) => Ok(draft),
+        Ok(()) => {
+            if let Ok(store) = record::open_directory(&paths.store) {
+                events::tell(store.as_fd(), &[events::Event::of_container(config, "create", &[])]);
+            }
+            Ok(draft)
+        }
         Err(error) => {
             discard(paths, &draft.path, config, options);
             Err(error)
@@ -394,6 +400,11 @@ fn discard(paths: &Paths, path: &Path, config: &Config, options: &Options) {
         let _ = fs::remove_file(cidfile);
     }
     let _ = fs::remove_dir_all(path);
+}
+
+/// The mounts of a container that does not run.
+pub fn plan_of(config: &Config, paths: &Paths, nested: &IdMaps) -> Result<Plan> {
+    plan_mounts(config, paths, nested, needs_tmpfs(paths)?)
 }
 
 fn plan_mounts(config: &Config, paths: &Paths, nested: &IdMaps, upper_on_tmpfs: bool) -> Result<Plan> {

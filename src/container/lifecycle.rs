@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::attend::Company;
+use super::events;
 use super::record::{self, Record};
 use super::state::Status;
 use super::watch::{Turn, Watch};
@@ -88,7 +89,10 @@ pub fn start(paths: &Paths, wanted: &str, company: &Company, pending: impl FnOnc
 
 /// `rl stop`: the signal, then after `timeout` seconds SIGKILL; negative: never. One that is down already is none the worse for it.
 pub fn stop(record: &Record, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
-    end(record, signal, timeout, false).map(drop)
+    if end(record, signal, timeout, false)?.is_some() {
+        events::by_client(record, "stop", &[]);
+    }
+    Ok(())
 }
 
 fn end(record: &Record, signal: Option<i32>, timeout: Option<i64>, again: bool) -> Result<Option<FromMonitor>> {
@@ -131,6 +135,7 @@ pub fn restart(
     if let Held::Up(record) = hold(paths, wanted)?
         && end(&record, signal, timeout, true)?.is_some()
     {
+        events::by_client(&record, "restart", &[]);
         return Ok(());
     }
     start(paths, wanted, &Company::None, pending).map(drop)
@@ -222,8 +227,12 @@ pub fn rename(paths: &Paths, wanted: &str, name: &str) -> Result<()> {
     };
     if renamed.is_err() {
         let _ = std::fs::remove_file(paths.names().join(name));
-    } else if old.named {
-        let _ = std::fs::remove_file(paths.names().join(&old.name));
+    } else {
+        if old.named {
+            let _ = std::fs::remove_file(paths.names().join(&old.name));
+        }
+        let now = Record { config: super::config::Config { name: name.into(), ..old.clone() }, ..record.clone() };
+        events::by_client(&now, "rename", &[("oldName", format!("/{}", old.name))]);
     }
     renamed
 }

@@ -4,6 +4,7 @@ pub mod attend;
 pub mod config;
 pub mod console;
 pub mod control;
+pub mod copy;
 pub mod events;
 pub mod exec;
 pub mod execute;

@@ -364,6 +364,7 @@ impl Monitor {
             milestone("monitor-started");
             server.tell_started(payload, first);
         }
+        server.happened("start", &[]);
         let Turn::Ended(exit) = server.wait(Some(payload), None)? else { return Err(anyhow!("the payload was lost")) };
         milestone("monitor-reaped");
         Ok(End { exit_code: exit.code(), error: None })

@@ -39,7 +39,7 @@ pub fn retire(store: BorrowedFd, config: &Config, with_volumes: bool) -> Result<
         }
     }
     let retired = put_aside(store, &config.id, with_volumes)?;
-    events::record(store, &[Event::of_container(config, "destroy", &[])]);
+    events::tell(store, &[Event::of_container(config, "destroy", &[])]);
     Ok(retired)
 }
 

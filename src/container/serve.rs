@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::config::Config;
+use super::events;
 use super::join::{Joiner, Namespaces};
 use super::log::{self, LogWriter};
 use super::monitor::Origin;
@@ -82,6 +83,7 @@ struct Executed {
     caller: Option<OwnedFd>,
     detached: bool,
     failure: Option<Failure>,
+    exit_code: u8,
 }
 
 /// That the payload is to end.
@@ -140,6 +142,11 @@ impl<'a> Server<'a> {
             self.listener = Some(sock::listen(self.directory.as_fd(), CONTROL).context("cannot listen for commands")?);
         }
         Ok(())
+    }
+
+    /// Tells who listens to events.
+    pub fn happened(&self, action: &str, particular: &[(&str, String)]) {
+        events::tell(self.store, &[events::Event::of_container(&self.config, action, particular)]);
     }
 
     /// Writes the record's state.
@@ -318,11 +325,13 @@ impl<'a> Server<'a> {
                 self.state.stopped = !again;
                 self.ending = Some(Ending { deadline, again });
                 milestone("stop-asked");
+                self.happened("kill", &[("signal", number.to_string())]);
                 let _ = signal(number);
                 return Ok(());
             }
             FromClient::ClientKill(number) => {
                 signal(number).context("cannot send the signal")?;
+                self.happened("kill", &[("signal", number.to_string())]);
                 if number == libc::SIGKILL || number == self.config.stop_signal {
                     self.state.stopped = true;
                     self.ending.get_or_insert_default();
@@ -390,6 +399,8 @@ impl<'a> Server<'a> {
         });
         match started {
             Ok((command, child, starting)) => {
+                let action = |action: &str| events::Event::of_container(&self.config, &format!("{action}: {command}"), &[]);
+                events::tell(self.store, &[action("exec_create"), action("exec_start")]);
                 let (starting, caller) = (Some(starting), Some(caller));
                 self.executed.push(Executed {
                     command,
@@ -400,6 +411,7 @@ impl<'a> Server<'a> {
                     caller,
                     detached,
                     failure: None,
+                    exit_code: 0,
                 });
             }
             Err(error) => {
@@ -410,7 +422,15 @@ impl<'a> Server<'a> {
     }
 
     fn advance_executed(&mut self, ready: &[i32]) {
-        self.executed.retain_mut(|executed| executed.advance(ready));
+        let mut ended = Vec::new();
+        self.executed.retain_mut(|executed| {
+            let stays = executed.advance(ready);
+            if !stays {
+                ended.push(executed.exit_code);
+            }
+            stays
+        });
+        ended.into_iter().for_each(|code| self.happened("exec_die", &[("exitCode", code.to_string())]));
     }
 
     /// The payload has ended, and with its PID namespace all that was executed in it.
@@ -445,6 +465,7 @@ impl<'a> Server<'a> {
     /// The payload has ended and will be started again: in the record, and to those who wait for any end.
     pub fn retry(&mut self, exit_code: u8, error: Option<&Failure>, count: u32) -> Result<()> {
         self.state = self.state.clone().ended(Event::Retrying, exit_code, error.map(|error| error.message.clone()))?;
+        self.happened("die", &[("exitCode", exit_code.to_string())]);
         self.state.restart_count = count;
         self.write()?;
         self.tell_ended(exit_code, false);
@@ -454,6 +475,7 @@ impl<'a> Server<'a> {
     /// The container has ended: in the record. Returns where a temporary one's lies, to be erased: it is gone before anybody hears of its
     /// end, so that the caller's next command may use its name.
     pub fn finish(&mut self, exit_code: u8, error: Option<&Failure>) -> Result<Option<CString>> {
+        self.happened("die", &[("exitCode", exit_code.to_string())]);
         if self.config.auto_remove {
             return Ok(Some(remove::retire(self.store, &self.config, true)?));
         }
@@ -561,6 +583,7 @@ impl Executed {
 
     fn end(&mut self) {
         let exit_code = self.child.wait().map_or(u8::MAX, Exit::code);
+        self.exit_code = exit_code;
         match self.failure.take() {
             Some(failure) => self.tell(&FromMonitor::MonitorFailed(failure), &[]),
             None => self.tell(&FromMonitor::MonitorEnded { exit_code }, &[]),

@@ -21,7 +21,7 @@ mod index;
 mod layout;
 mod limits;
 pub mod local;
-mod path;
+pub mod path;
 mod platform;
 mod progress;
 pub mod pull;
@@ -31,7 +31,7 @@ mod registry;
 mod source;
 pub mod store;
 mod stream;
-mod tar;
+pub mod tar;
 mod unpack;
 
 use std::path::PathBuf;

@@ -66,6 +66,11 @@ impl Builder {
         }
     }
 
+    /// The root as far as it is built.
+    pub fn into_root(self) -> Result<OwnedFd> {
+        self.root.context("the plan has no root")
+    }
+
     fn step(&mut self, step: &MountStep) -> Result<()> {
         match step {
             MountStep::UpperOnTmpfs => {

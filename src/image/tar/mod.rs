@@ -6,6 +6,7 @@
 mod header;
 mod pax;
 mod sparse;
+pub mod write;
 
 use std::io::{self, Read};
 
