@@ -23,12 +23,13 @@ impl<'a> Header<'a> {
         self.0[156]
     }
 
-    /// The name, with POSIX's prefix. GNU keeps other things where the prefix is.
-    pub fn name(&self) -> Vec<u8> {
+    /// The name, with POSIX's prefix. GNU keeps other things where the prefix is, and of headers that are neither some readers take one.
+    pub fn name(&self) -> Result<Vec<u8>> {
         let name = until_nul(&self.0[..100]);
-        match until_nul(&self.0[345..500]) {
-            prefix if !prefix.is_empty() && &self.0[257..263] == b"ustar\0" => [prefix, name].join(&b'/'),
-            _ => name.to_vec(),
+        match (until_nul(&self.0[345..500]), &self.0[257..263]) {
+            (b"", _) | (_, b"ustar ") => Ok(name.to_vec()),
+            (prefix, b"ustar\0") => Ok([prefix, name].join(&b'/')),
+            _ => bail!("a name in two parts in a header of an unknown format"),
         }
     }
 

@@ -170,6 +170,10 @@ impl<R: Read> Archive<R> {
         match (sparse.major, sparse.minor) {
             // GNU tar takes a size without a map for the size of the body.
             (0, 0 | 1) if sparse.pieces.is_empty() => bail!("malformed sparse file: no map"),
+            // ... and drops what is more than it was told.
+            (0, 0 | 1) if sparse.count != Some(sparse.pieces.len() as u64 / 2) => {
+                bail!("malformed sparse file: its map has another length than it says")
+            }
             (0, 0 | 1) => map.push_pairs(&sparse.pieces)?,
             (1, 0) => {
                 let start = self.body;
@@ -280,7 +284,7 @@ impl Before {
             (None, Some(pax), Some(long)) if pax != long => {
                 bail!("an entry with two names: {} and {}", shown(&pax), shown(&long))
             }
-            (None, pax, long) => pax.or(long).unwrap_or_else(|| header.name()),
+            (None, pax, long) => pax.or(long).map_or_else(|| header.name(), Ok)?,
         })
     }
 

@@ -29,6 +29,8 @@ pub struct Sparse {
     pub size: Option<u64>,
     /// Offset, length, offset, length …; in format 1.0 they stand before the data instead.
     pub pieces: Vec<u64>,
+    /// How many pairs there are to be.
+    pub count: Option<u64>,
 }
 
 impl Pax {
@@ -50,15 +52,14 @@ impl Pax {
             self.xattrs.insert(name.to_vec(), value.to_vec());
             return Ok(());
         }
-        // An empty value takes an earlier one back: the header's own counts (pax(1)). For names GNU tar does not do so.
-        let given = !value.is_empty();
+        // An empty value would take an earlier one back (pax(1)). Some readers do so, some take a number for 0, GNU tar fails: refused.
         match key {
             b"path" => self.path = Some(name(value)?),
             b"linkpath" => self.link = Some(name(value)?),
-            b"size" => self.size = given.then(|| decimal(value)).transpose()?,
-            b"uid" => self.uid = given.then(|| id(value)).transpose()?,
-            b"gid" => self.gid = given.then(|| id(value)).transpose()?,
-            b"mtime" => self.mtime = given.then(|| time(value)).transpose()?,
+            b"size" => self.size = Some(decimal(value)?),
+            b"uid" => self.uid = Some(id(value)?),
+            b"gid" => self.gid = Some(id(value)?),
+            b"mtime" => self.mtime = Some(time(value)?),
             _ => {
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.get_or_insert_default().take(key, value)?;
@@ -79,8 +80,7 @@ impl Sparse {
             b"offset" if self.pieces.len().is_multiple_of(2) => self.pieces.push(decimal(value)?),
             b"numbytes" if !self.pieces.len().is_multiple_of(2) => self.pieces.push(decimal(value)?),
             b"map" => self.pieces = value.split(|&b| b == b',').map(decimal).collect::<Result<_>>()?,
-            // It only counts the others.
-            b"numblocks" => {}
+            b"numblocks" => self.count = Some(decimal(value)?),
             _ => bail!("an unknown or misplaced keyword"),
         }
         Ok(())
@@ -184,11 +184,13 @@ pub mod tests {
             ("SCHILY.xattr.user.x", b"\0=\n"),
             ("uname", b"ann"),
             ("path", b"later"),
-            ("size", b""),
         ]);
         let pax = pax.unwrap();
         assert_eq!(pax.path.unwrap(), b"later");
-        assert_eq!((pax.link.unwrap(), pax.size, pax.uid, pax.mtime), (b"c".to_vec(), None, Some(70000), Some((1, 500_000_000))));
+        assert_eq!(
+            (pax.link.unwrap(), pax.size, pax.uid, pax.mtime),
+            (b"c".to_vec(), Some(12), Some(70000), Some((1, 500_000_000)))
+        );
         assert_eq!(pax.xattrs[&b"user.x"[..]], b"\0=\n");
     }
 
@@ -234,6 +236,8 @@ pub mod tests {
             ("path", b""),
             ("size", b"-1"),
             ("size", b"1x"),
+            ("size", b""),
+            ("mtime", b""),
             ("SCHILY.xattr.", b"x"),
             ("uid", b"99999999999999999999"),
         ] {

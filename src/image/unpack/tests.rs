@@ -273,7 +273,7 @@ fn parents_that_a_layer_does_not_list_are_as_below() {
 
 #[test]
 fn holes_stay_holes() {
-    let records = [("GNU.sparse.map", "0,3,1073741824,0"), ("GNU.sparse.size", "1073741824")];
+    let records = [("GNU.sparse.numblocks", "2"), ("GNU.sparse.map", "0,3,1073741824,0"), ("GNU.sparse.size", "1073741824")];
     let mut bench = Bench::new();
     let root = bench.unpack(&[Raw::pax(&records), Raw::file("holes", "abc")]);
     let file = fs::metadata(root.join("holes")).unwrap();
