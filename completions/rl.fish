@@ -43,6 +43,8 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "rename" -d 'Give a container 
 complete -c rl -n "__fish_rl_needs_command" -f -a "port" -d 'Show the published ports of a container'
 complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
+complete -c rl -n "__fish_rl_needs_command" -f -a "stats" -d 'Show what running containers use, until interrupted'
+complete -c rl -n "__fish_rl_needs_command" -f -a "update" -d 'Change what containers may use, running or not'
 complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, images and volumes, as JSON'
 complete -c rl -n "__fish_rl_needs_command" -f -a "logs" -d 'Show what a container has printed'
 complete -c rl -n "__fish_rl_needs_command" -f -a "images" -d 'List images'
@@ -97,6 +99,38 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l uts -d 'UTS namespace: the
 host\t'The host\'s'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l cgroupns -d 'Cgroup namespace' -r -f -a "private\t'A namespace of the container\'s own'
 host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l cgroups -d 'Whether the container gets a cgroup of its own' -r -f -a "enabled\t'One of its own, where somebody can make it'
+disabled\t'None: the container stays in yours'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l cgroup-manager -d 'Who makes it (default: systemd, else rl in a cgroup directory of yours, else nobody)' -r -f -a "systemd\t'systemd, in a scope'
+cgroupfs\t'rl itself, in a cgroup directory of yours'
+none\t'Nobody: the container stays in your own cgroup'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l cgroup-parent -d 'The slice to make it in, or the directory below your own' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cgroup-conf -d 'Write a file of the container\'s cgroup, such as memory.high=1073741824' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l oom-score-adj -d 'How soon the kernel kills it when memory is short: up to 1000 is sooner; less than your own score is not yours to give' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s m -l memory -d 'Memory limit' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l memory-reservation -d 'Memory that is kept for the container when memory is short' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l memory-swap -d 'Limit of memory and swap together; -1: any amount of swap (default: twice the memory)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cpus -d 'Number of CPUs, such as 1.5' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s c -l cpu-shares -d 'CPU time relative to others (1024 is everybody\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cpu-quota -d 'Microseconds of CPU time in each period; -1: no limit' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cpu-period -d 'Length of a period of CPU time (default: 100000)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cpuset-cpus -d 'CPUs to run on, such as 0-3,6' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cpuset-mems -d 'Memory nodes to use' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l pids-limit -d 'Number of processes and threads; -1: no limit (default: 2048)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l blkio-weight -d 'Share of the block devices\' time relative to others, 10 to 1000; 0: no share of its own' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l blkio-weight-device -d 'The same for one device' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l device-read-bps -d 'Bytes a second that may be read from a device' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l device-write-bps -d 'Bytes a second that may be written to a device' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l device-read-iops -d 'Read operations a second on a device' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l device-write-iops -d 'Write operations a second on a device' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l kernel-memory -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l memory-swappiness -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l oom-kill-disable -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cpu-rt-period -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cpu-rt-runtime -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l systemd -d 'Prepare for systemd as the command: a cgroup of its own to divide, tmpfs on /run and /tmp, SIGRTMIN+3 to stop' -r -f -a "true\t'When the command is an init system\'s'
+false\t''
+always\t''"
 complete -c rl -n "__fish_rl_using_subcommand run" -l cap-add -d 'Add a capability, or ALL' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l userns -d 'Who is who: host-user (you are root inside) or keep-id[:uid=N,gid=N] (you keep your own number inside)' -r
@@ -157,6 +191,38 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l uts -d 'UTS namespace: 
 host\t'The host\'s'"
 complete -c rl -n "__fish_rl_using_subcommand create" -l cgroupns -d 'Cgroup namespace' -r -f -a "private\t'A namespace of the container\'s own'
 host\t'The host\'s'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l cgroups -d 'Whether the container gets a cgroup of its own' -r -f -a "enabled\t'One of its own, where somebody can make it'
+disabled\t'None: the container stays in yours'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l cgroup-manager -d 'Who makes it (default: systemd, else rl in a cgroup directory of yours, else nobody)' -r -f -a "systemd\t'systemd, in a scope'
+cgroupfs\t'rl itself, in a cgroup directory of yours'
+none\t'Nobody: the container stays in your own cgroup'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l cgroup-parent -d 'The slice to make it in, or the directory below your own' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cgroup-conf -d 'Write a file of the container\'s cgroup, such as memory.high=1073741824' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l oom-score-adj -d 'How soon the kernel kills it when memory is short: up to 1000 is sooner; less than your own score is not yours to give' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s m -l memory -d 'Memory limit' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l memory-reservation -d 'Memory that is kept for the container when memory is short' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l memory-swap -d 'Limit of memory and swap together; -1: any amount of swap (default: twice the memory)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cpus -d 'Number of CPUs, such as 1.5' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s c -l cpu-shares -d 'CPU time relative to others (1024 is everybody\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cpu-quota -d 'Microseconds of CPU time in each period; -1: no limit' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cpu-period -d 'Length of a period of CPU time (default: 100000)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cpuset-cpus -d 'CPUs to run on, such as 0-3,6' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cpuset-mems -d 'Memory nodes to use' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l pids-limit -d 'Number of processes and threads; -1: no limit (default: 2048)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l blkio-weight -d 'Share of the block devices\' time relative to others, 10 to 1000; 0: no share of its own' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l blkio-weight-device -d 'The same for one device' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l device-read-bps -d 'Bytes a second that may be read from a device' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l device-write-bps -d 'Bytes a second that may be written to a device' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l device-read-iops -d 'Read operations a second on a device' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l device-write-iops -d 'Write operations a second on a device' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l kernel-memory -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l memory-swappiness -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l oom-kill-disable -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cpu-rt-period -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cpu-rt-runtime -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l systemd -d 'Prepare for systemd as the command: a cgroup of its own to divide, tmpfs on /run and /tmp, SIGRTMIN+3 to stop' -r -f -a "true\t'When the command is an init system\'s'
+false\t''
+always\t''"
 complete -c rl -n "__fish_rl_using_subcommand create" -l cap-add -d 'Add a capability, or ALL' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l userns -d 'Who is who: host-user (you are root inside) or keep-id[:uid=N,gid=N] (you keep your own number inside)' -r
@@ -236,6 +302,36 @@ complete -c rl -n "__fish_rl_using_subcommand rm" -l root -d 'Keep images, conta
 complete -c rl -n "__fish_rl_using_subcommand rm" -s f -l force -d 'Kill a running container first; no error where there is none'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s v -l volumes -d 'Remove its anonymous volumes too'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand stats" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand stats" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand stats" -s a -l all -d 'Show containers that do not run too'
+complete -c rl -n "__fish_rl_using_subcommand stats" -l no-stream -d 'Show it once'
+complete -c rl -n "__fish_rl_using_subcommand stats" -l no-trunc -d 'Do not shorten ids'
+complete -c rl -n "__fish_rl_using_subcommand stats" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand update" -s m -l memory -d 'Memory limit' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l memory-reservation -d 'Memory that is kept for the container when memory is short' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l memory-swap -d 'Limit of memory and swap together; -1: any amount of swap (default: twice the memory)' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l cpus -d 'Number of CPUs, such as 1.5' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -s c -l cpu-shares -d 'CPU time relative to others (1024 is everybody\'s)' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l cpu-quota -d 'Microseconds of CPU time in each period; -1: no limit' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l cpu-period -d 'Length of a period of CPU time (default: 100000)' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l cpuset-cpus -d 'CPUs to run on, such as 0-3,6' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l cpuset-mems -d 'Memory nodes to use' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l pids-limit -d 'Number of processes and threads; -1: no limit (default: 2048)' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l blkio-weight -d 'Share of the block devices\' time relative to others, 10 to 1000; 0: no share of its own' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l blkio-weight-device -d 'The same for one device' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l device-read-bps -d 'Bytes a second that may be read from a device' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l device-write-bps -d 'Bytes a second that may be written to a device' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l device-read-iops -d 'Read operations a second on a device' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l device-write-iops -d 'Write operations a second on a device' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l kernel-memory -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l memory-swappiness -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l oom-kill-disable -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l cpu-rt-period -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l cpu-rt-runtime -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l restart -d 'When to start it again after its end: no, on-failure[:N], always, unless-stopped' -r
+complete -c rl -n "__fish_rl_using_subcommand update" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand update" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l type -d 'Only objects of this kind (without it: a container, else an image, else a volume)' -r -f -a "container\t''
 image\t''
 volume\t''"

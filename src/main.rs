@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
+mod cgroup;
 mod cli;
 mod container;
 mod error;

@@ -5,11 +5,10 @@
 mod support;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::LocalFlags;
-use nix::unistd::{Pid, getgid, getuid};
+use nix::unistd::{getgid, getuid};
 use serde_json::json;
 use std::{
     fs,
-    ops::Deref,
     os::{
         linux::net::SocketAddrExt,
         unix::{
@@ -19,71 +18,8 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
-    sync::Once,
-    thread,
 };
-use support::{
-    Feature, HostState, Layout, Pty, Rl, TarBuilder, Tree, binary, eventually, image, images, in_shell, in_vm, release_binary,
-    require, run,
-};
-
-/// `rl` alone on this machine; at the end the host is as it was, whatever the test did.
-struct Session {
-    rl: Rl,
-    before: HostState,
-}
-
-impl Session {
-    fn begin() -> Session {
-        // The first to call it would start it, and its cgroup would count as a trace of ours.
-        static BUS: Once = Once::new();
-        BUS.call_once(|| {
-            let mut start = Command::new("systemctl");
-            start.args(["--user", "start", "dbus.service"]);
-            run(start).ok();
-        });
-        let rl = Rl::alone();
-        Session { before: HostState::now(), rl }
-    }
-
-    /// The pid on the host of a running container's payload.
-    fn payload(&self, container: &str) -> Pid {
-        let mut pid = 0;
-        eventually("a running payload", || {
-            pid = self.inspect(container)["State"]["Pid"].as_i64().unwrap_or(0);
-            pid > 0
-        });
-        Pid::from_raw(pid.try_into().expect("a pid"))
-    }
-}
-
-impl Deref for Session {
-    type Target = Rl;
-
-    fn deref(&self) -> &Rl {
-        &self.rl
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            self.before.is_back();
-        }
-    }
-}
-
-/// The session, or the end of the test: skipped outside the VM, failed where the VM has none.
-macro_rules! session {
-    () => {{
-        if !in_vm() {
-            println!("SKIP: runs in the VM only (tests/run --only-vm)");
-            return;
-        }
-        require!(Feature::UserSession, Feature::SubIds, Feature::Image("alpine"), Feature::Release);
-        Session::begin()
-    }};
-}
+use support::{Layout, Pty, Rl, TarBuilder, Tree, binary, image, images, in_shell, release_binary, run, session};
 
 /// `START COUNT` of the caller's one range in /etc/subuid or /etc/subgid.
 fn range(file: &str) -> (u32, u32) {

@@ -13,28 +13,26 @@ pub fn container(record: &Record) -> Value {
     let (config, state) = (&record.config, &record.state);
     let process = &config.spec.process;
     let log_path = config.log.file_name(&config.id).map(|name| record.directory.join(name)).filter(|path| path.exists());
-    // As the files have them: what the core adds to them is shown by its name there.
-    let more = (serde_json::to_value(config).unwrap_or_default(), serde_json::to_value(state).unwrap_or_default());
     json!({
         "Id": config.id,
         "Created": config.created,
         "Path": process.args.first().map_or("", String::as_str),
         "Args": process.args.get(1..).unwrap_or_default(),
-        "State": shown_state(state, &more.1),
+        "State": shown_state(state),
         "Image": config.image_id,
         "ResolvConfPath": "",
         "HostnamePath": "",
         "HostsPath": "",
         "LogPath": log_path.unwrap_or_default(),
         "Name": format!("/{}", config.name),
-        "RestartCount": more.1.get("restartCount").cloned().unwrap_or(0.into()),
+        "RestartCount": state.restart_count,
         "Driver": "overlay",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": null,
-        "HostConfig": host_config(config, &more.0),
+        "HostConfig": host_config(config),
         "GraphDriver": { "Name": "overlay", "Data": { "UpperDir": record.directory.join("upper.root") } },
         "Mounts": config.spec.mounts.iter().filter(|mount| mount.kind == "bind").map(mount).collect::<Vec<_>>(),
         "Config": container_config(config),
@@ -48,7 +46,7 @@ pub fn container(record: &Record) -> Value {
 /// Go's zero time, which Docker shows for what has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-fn shown_state(state: &State, more: &Value) -> Value {
+fn shown_state(state: &State) -> Value {
     let word = state.status.word();
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| NEVER.into());
     json!({
@@ -57,18 +55,17 @@ fn shown_state(state: &State, more: &Value) -> Value {
         "Running": matches!(word, "running" | "paused" | "restarting"),
         "Paused": word == "paused",
         "Restarting": word == "restarting",
-        "OOMKilled": more.get("oomKilled").cloned().unwrap_or(false.into()),
+        "OOMKilled": state.oom_killed,
         "Dead": false,
         "Pid": state.pid.unwrap_or(0),
         "ExitCode": state.exit_code.unwrap_or(0),
         "Error": state.error.clone().unwrap_or_default(),
         "StartedAt": time(&state.started_at),
         "FinishedAt": time(&state.finished_at),
-        "Health": more.get("health").cloned(),
     })
 }
 
-fn host_config(config: &Config, more: &Value) -> Value {
+fn host_config(config: &Config) -> Value {
     let linux = &config.spec.linux;
     let binds = config.spec.mounts.iter().filter(|mount| mount.kind == "bind").map(|mount| {
         let source = mount.volume.clone().unwrap_or_else(|| mount.source.display().to_string());
@@ -77,16 +74,16 @@ fn host_config(config: &Config, more: &Value) -> Value {
     let tmpfs = config.spec.mounts.iter().filter(|mount| mount.kind == "tmpfs");
     let tmpfs: Map<String, Value> =
         tmpfs.map(|mount| (mount.destination.display().to_string(), mount.options.join(",").into())).collect();
-    let restart = more.get("restart").and_then(Value::as_str).unwrap_or("no");
-    let (policy, most) = restart.split_once(':').unwrap_or((restart, "0"));
+    let restart = config.restart.to_string();
+    let (policy, most) = restart.split_once(':').unwrap_or((&restart, "0"));
     let own = |kind: &str| if linux.has(kind) { "private" } else { "host" };
     let rlimits = config.spec.process.rlimits.iter();
-    json!({
+    let mut shown = json!({
         "Binds": binds.collect::<Vec<_>>(),
         "ContainerIDFile": "",
         "LogConfig": { "Type": config.log.driver.to_string(), "Config": config.log.options },
         "NetworkMode": config.network,
-        "PortBindings": {},
+        "PortBindings": ports(&config.ports, &[]),
         "RestartPolicy": { "Name": policy, "MaximumRetryCount": most.parse::<u32>().unwrap_or(0) },
         "AutoRemove": config.auto_remove,
         "VolumeDriver": "",
@@ -119,6 +116,30 @@ fn host_config(config: &Config, more: &Value) -> Value {
         })).collect::<Vec<_>>(),
         "MaskedPaths": linux.masked_paths,
         "ReadonlyPaths": linux.readonly_paths,
+        "CgroupParent": config.cgroup.parent.as_deref().unwrap_or_default(),
+    });
+    if let (Value::Object(shown), Value::Object(limits)) = (&mut shown, limits(config)) {
+        shown.extend(limits);
+    }
+    shown
+}
+
+/// Docker's `Resources`; 0 or empty: no limit.
+fn limits(config: &Config) -> Value {
+    let resources = &config.spec.linux.resources;
+    let (memory, cpu, block) = (&resources.memory, &resources.cpu, &resources.block_io);
+    json!({
+        "Memory": memory.limit.unwrap_or(0),
+        "MemoryReservation": memory.reservation.unwrap_or(0),
+        "MemorySwap": memory.swap.unwrap_or(0),
+        "CpuShares": cpu.shares.unwrap_or(0),
+        "CpuPeriod": cpu.period.unwrap_or(0),
+        "CpuQuota": cpu.quota.unwrap_or(0),
+        "CpusetCpus": cpu.cpus.as_deref().unwrap_or_default(),
+        "CpusetMems": cpu.mems.as_deref().unwrap_or_default(),
+        "BlkioWeight": block.weight.unwrap_or(0),
+        "PidsLimit": resources.pids.as_ref().map(|pids| pids.limit),
+        "OomScoreAdj": config.spec.process.oom_score_adj.unwrap_or(0),
     })
 }
 

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Context, output};
+use crate::cgroup::delegate::{self, Manager, Survey};
 use crate::container::record;
 use crate::container::state::Status;
 use crate::host::facts;
@@ -24,6 +25,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let records = record::list(&context.paths)?;
     let running = records.iter().filter(|r| r.state.status == Status::Running).count();
     let (major, minor) = facts::kernel();
+    let cgroups = delegate::survey(context.caller.uid);
     if args.json {
         output::json(&json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -35,6 +37,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
             "containers": records.len(),
             "running": running,
             "cgroupV2": facts::has_cgroup2(),
+            "cgroupManager": cgroups.as_ref().map_or(Manager::None, |survey| survey.manager),
+            "cgroupControllers": cgroups.as_ref().map(|survey| survey.controllers.clone()).unwrap_or_default(),
         }))?;
         return Ok(0);
     }
@@ -52,10 +56,13 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         ("user ids", ids(&plan.maps.uid)),
         ("group ids", ids(&plan.maps.gid)),
         ("network", "gateway by default".to_string()),
-        ("cgroups", if facts::has_cgroup2() { "v2 is mounted; limits are not built yet" } else { "no cgroup v2" }.to_string()),
+        ("cgroups", cgroups.as_ref().map_or_else(|lack| format!("none: {}", lack.why), Survey::words)),
     ];
     for (name, value) in lines {
         output::line(format!("{name:<12}{value}"))?;
+    }
+    if let Err(lack) = &cgroups {
+        output::line(format!("{:<12}limits of memory, CPU and processes\n{:<12}try: {}", "lacking", "", lack.cure))?;
     }
     if let Some((lacking, cure)) = plan.warning {
         output::line(format!("{:<12}{lacking}\n{:<12}try: {cure}", "lacking", ""))?;

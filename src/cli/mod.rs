@@ -28,11 +28,13 @@ mod rm;
 mod rmi;
 mod run;
 mod start;
+mod stats;
 mod stop;
 mod system;
 mod tag;
 mod template;
 mod unshare;
+mod update;
 mod volume;
 mod wait;
 
@@ -83,6 +85,8 @@ enum Verb {
     Port(port::Args),
     Ps(ps::Args),
     Rm(rm::Args),
+    Stats(stats::Args),
+    Update(Box<update::Args>),
     Inspect(inspect::Args),
     Logs(logs::Args),
     Images(images::Args),
@@ -205,6 +209,8 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Port(args) => port::run(&args, &context),
         Verb::Ps(args) => ps::run(&args, &context),
         Verb::Rm(args) => rm::run(&args, &context),
+        Verb::Stats(args) => stats::run(&args, &context),
+        Verb::Update(args) => update::run(&args, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),
         Verb::Logs(args) => logs::run(&args, &context),
         Verb::Images(args) => images::run(&args, &context),

@@ -7,14 +7,16 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::log::{self, LogConfig};
-use super::options::{Options, Share};
+use super::options::{Cgroups, Options, Share, Systemd};
 use super::parse::{MountSource, MountSpec};
+use super::resources::block_device;
 use super::restart::RestartPolicy;
+use super::scope::CgroupConfig;
 use crate::network::NetworkMode;
 use crate::network::embedded::addresses;
 use crate::network::ports::PortMapping;
 use crate::oci::image::ContainerConfig;
-use crate::oci::runtime::{self, Device, Linux, Mount, Process, Rlimit, Root, Spec};
+use crate::oci::runtime::{self, Device, Linux, Mount, Process, Resources, Rlimit, Root, Spec};
 use crate::rootfs::plan::{RootSource, check_destination, clean};
 use crate::security::{MASKED_PATHS, READONLY_PATHS, caps};
 
@@ -63,6 +65,11 @@ pub struct Config {
     /// A reaper as PID 1.
     pub init: bool,
     pub privileged: bool,
+    #[serde(default)]
+    pub cgroup: CgroupConfig,
+    /// The payload is a systemd, and its cgroup its own to divide.
+    #[serde(default)]
+    pub systemd: bool,
     /// The number that the caller keeps under `--userns keep-id`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub keep_id: Option<(u32, u32)>,
@@ -102,15 +109,21 @@ pub struct Given<'a> {
 /// Applies Docker's rules.
 pub fn build(options: &Options, given: Given) -> Result<Config> {
     let hostname = hostname(options, &given);
-    let (mounts, volumes) = mounts(options, &given)?;
+    let (mut mounts, volumes) = mounts(options, &given)?;
     let keep_id = options.userns.kept(given.caller);
+    let mut process = process(options, &given, &hostname, keep_id)?;
+    let systemd = is_systemd(options, &process.args)?;
+    if systemd {
+        mounts.extend(systemd_mounts(&mounts));
+        process.env.extend(["container=rl".to_string(), format!("container_uuid={}", &given.id[..32])]);
+    }
     let spec = Spec {
         oci_version: runtime::VERSION.into(),
-        process: process(options, &given, &hostname, keep_id)?,
+        process,
         root: Root { readonly: options.read_only },
         hostname,
         mounts,
-        linux: linux(options),
+        linux: linux(options)?,
         annotations: BTreeMap::new(),
     };
     let labels = labels(options, given.image);
@@ -128,9 +141,10 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         volumes,
         keep_id,
         labels,
-        stop_signal: stop_signal(options, given.image)?,
+        stop_signal: stop_signal(options, given.image, systemd)?,
         stop_timeout: options.stop_timeout,
         restart: restart(options)?,
+        systemd,
         id: given.id,
         name: given.name,
         named: options.name.is_some(),
@@ -148,6 +162,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         auto_remove: options.rm,
         init: options.init,
         privileged: options.privileged,
+        cgroup: CgroupConfig::of(options),
     })
 }
 
@@ -196,6 +211,7 @@ fn process(options: &Options, given: &Given, hostname: &str, keep_id: Option<(u3
             .map(|u| Rlimit { kind: format!("RLIMIT_{}", u.name.to_uppercase()), soft: u.soft, hard: u.hard })
             .collect(),
         no_new_privileges: false,
+        oom_score_adj: options.oom_score_adj,
     })
 }
 
@@ -260,7 +276,9 @@ impl Environment {
     }
 }
 
-fn linux(options: &Options) -> Linux {
+fn linux(options: &Options) -> Result<Linux> {
+    let mut resources = options.limits.over(&Resources::default(), &block_device)?;
+    resources.unified = options.cgroup_conf.iter().cloned().collect();
     let own = |kind: &str, share: Share| (share == Share::Private).then(|| kind.to_string());
     let network = if options.network == NetworkMode::Host { Share::Host } else { Share::Private };
     let namespaces = [
@@ -274,13 +292,14 @@ fn linux(options: &Options) -> Linux {
         Some("time".to_string()),
     ];
     let paths = |paths: &[&str]| if options.privileged { Vec::new() } else { paths.iter().map(|p| p.to_string()).collect() };
-    Linux {
+    Ok(Linux {
         namespaces: namespaces.into_iter().flatten().collect(),
         devices: options.device.iter().map(|d| Device { source: d.source.clone(), path: d.path.clone() }).collect(),
         masked_paths: paths(MASKED_PATHS),
         readonly_paths: paths(READONLY_PATHS),
         shm_size: options.shm_size,
-    }
+        resources,
+    })
 }
 
 /// The user's mounts, then the image's volumes where no mount has their place.
@@ -337,9 +356,47 @@ fn restart(options: &Options) -> Result<RestartPolicy> {
     Ok(options.restart)
 }
 
-fn stop_signal(options: &Options, image: &ContainerConfig) -> Result<i32> {
+/// Where systemd is found, by itself or as init.
+const INITS: [&str; 6] =
+    ["/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/usr/local/sbin/init", "init"];
+
+fn is_systemd(options: &Options, args: &[String]) -> Result<bool> {
+    let systemd = match options.systemd {
+        Systemd::False => false,
+        Systemd::Always => true,
+        Systemd::True => args.first().is_some_and(|command| INITS.contains(&command.as_str())) && !options.init,
+    };
+    if systemd && options.init {
+        bail!("--init is in the way of systemd, which must be the first process itself: leave out one of --init and --systemd");
+    }
+    if systemd && (options.cgroups == Cgroups::Disabled || options.cgroupns == Share::Host) && options.systemd == Systemd::Always
+    {
+        bail!("systemd needs a cgroup of its own: leave out --cgroups disabled and --cgroupns host");
+    }
+    Ok(systemd)
+}
+
+/// What systemd expects to be empty and writable at each boot, where nothing else was mounted.
+fn systemd_mounts(mounts: &[Mount]) -> Vec<Mount> {
+    let wanted = [("/run", "mode=755"), ("/run/lock", "mode=1777"), ("/tmp", "mode=1777"), ("/var/log/journal", "mode=755")];
+    let free = |at: &str| !mounts.iter().any(|mount| mount.destination == Path::new(at));
+    let tmpfs = |(at, mode): (&str, &str)| Mount {
+        destination: at.into(),
+        kind: "tmpfs".into(),
+        source: "tmpfs".into(),
+        options: ["nosuid", "nodev", mode].map(String::from).into(),
+        volume: None,
+    };
+    wanted.into_iter().filter(|(at, _)| free(at)).map(tmpfs).collect()
+}
+
+/// systemd takes SIGTERM for a wish to start anew; SIGRTMIN+3 is its halt (systemd(1)).
+const SYSTEMD_STOP: i32 = 37;
+
+fn stop_signal(options: &Options, image: &ContainerConfig, systemd: bool) -> Result<i32> {
     match (options.stop_signal, image.stop_signal.as_str()) {
         (Some(signal), _) => Ok(signal),
+        (None, _) if systemd => Ok(SYSTEMD_STOP),
         (None, "") => Ok(libc::SIGTERM),
         (None, name) => super::parse::signal(name),
     }
@@ -438,6 +495,20 @@ mod tests {
     fn keep_id_runs_as_the_caller() {
         assert_eq!(config(&["--userns", "keep-id", "img"], &image()).spec.process.user.username, "1000:100");
         assert_eq!(config(&["--userns", "keep-id:uid=5", "-u", "0", "img"], &image()).keep_id, Some((5, 100)));
+    }
+
+    #[test]
+    fn a_systemd_gets_what_it_needs_and_nobody_else_does() {
+        let systemd = config(&["img", "/sbin/init"], &ContainerConfig::default());
+        assert!(systemd.systemd && systemd.stop_signal == 37);
+        let at: Vec<&Path> = systemd.spec.mounts.iter().map(|mount| mount.destination.as_path()).collect();
+        assert_eq!(at, ["/run", "/run/lock", "/tmp", "/var/log/journal"].map(Path::new));
+        assert!(systemd.spec.process.env.iter().any(|entry| entry == "container=rl"));
+        let own = config(&["--tmpfs", "/run", "--stop-signal", "9", "img", "init"], &ContainerConfig::default());
+        assert_eq!((own.spec.mounts.len(), own.stop_signal), (4, 9));
+        assert!(!config(&["img", "sh"], &image()).systemd && !config(&["--systemd=false", "img", "init"], &image()).systemd);
+        assert!(config(&["--systemd=always", "img", "sh"], &image()).systemd);
+        assert!(try_config(&["--systemd=always", "--init", "img", "sh"], &image()).is_err());
     }
 
     #[test]

@@ -67,6 +67,15 @@ impl Init<'_> {
         let caller = self.become_root()?;
         // Not before: Monitor could not have written the maps of an undumpable process.
         process::set_dumpable(false)?;
+        // Not in the clone: there it would take the cgroup that Monitor is in for its root.
+        if self.config.spec.linux.has("cgroup") {
+            process::unshare(process::ns::CGROUP).context("cannot create a cgroup namespace")?;
+            if self.config.init {
+                // Nobody will be able to open it later.
+                let own = std::fs::File::open("/proc/thread-self/ns/cgroup").context("cannot open the cgroup namespace")?;
+                wire::send(&self.monitor, &FromInit::InitNamespaced, &[own.as_fd()])?;
+            }
+        }
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }

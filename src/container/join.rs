@@ -38,7 +38,7 @@ impl Namespaces {
     /// Those of `init`, which is new, and waits, and may still be looked into. `by_file`: and later will not.
     /// `network`: it will have a network namespace too, which it makes itself.
     pub fn of(init: &Child, kinds: u64, network: bool, by_file: bool) -> Result<Namespaces> {
-        let all = [ns::USER, ns::MOUNT, ns::PID, ns::IPC, ns::UTS, ns::CGROUP, ns::TIME];
+        let all = [ns::USER, ns::MOUNT, ns::PID, ns::IPC, ns::UTS, ns::TIME];
         let files = match by_file {
             true => all.into_iter().filter(|kind| kinds & kind != 0).map(|kind| open(init, kind)).collect::<Result<_>>()?,
             false => Vec::new(),
@@ -49,6 +49,11 @@ impl Namespaces {
     /// The network namespace by descriptor, once it is there.
     pub fn add_network(&mut self, file: OwnedFd) {
         self.files.push((ns::NET, file));
+    }
+
+    /// The cgroup namespace, which Init makes later than the others. Only where they are known by file.
+    pub fn add_cgroup(&mut self, file: OwnedFd) {
+        self.files.push((ns::CGROUP, file));
     }
 
     /// Its user, mount and PID namespace, in this order, for another process to enter.
@@ -105,13 +110,15 @@ pub struct Joiner<'a> {
     pub maps: &'a IdMaps,
     pub init: BorrowedFd<'a>,
     pub namespaces: &'a Namespaces,
+    /// Where it is born.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
 impl Joiner<'_> {
     /// Starts it: the process in the container, and the conversation on which it tells how far it has come.
     pub fn start(self) -> Result<(Child, OwnedFd)> {
         let (conversation, joiners_end) = sock::pair().context("cannot create a socket pair")?;
-        let joiner = match process::fork(0).context("cannot start another process")? {
+        let joiner = match process::fork_into(0, self.cgroup).context("cannot start another process")? {
             Fork::Child => {
                 drop(conversation);
                 self.run(joiners_end)
@@ -147,8 +154,13 @@ impl Joiner<'_> {
         // The host's: in the container anything may stand in its place.
         let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
         self.namespaces.enter(self.init).context("cannot enter the container: has it ended?")?;
+        // It must not speak before it was announced, however long this process is kept from running (by the cgroup's CPU limit, say).
+        let (announced, announcing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("cannot create a pipe")?;
         match process::fork(SIBLING).context("cannot start a process in the container")? {
-            Fork::Child => {}
+            Fork::Child => {
+                drop(announcing);
+                let _ = nix::unistd::read(&announced, &mut [0]);
+            }
             Fork::Parent(child) => {
                 milestone("joiner-cloned");
                 wire::send(monitor, &FromInit::JoinerCloned(child.pid), &[child.pidfd.as_fd()])?;

@@ -22,7 +22,7 @@ use super::record::{self, Record, State};
 use super::restart::RestartPolicy;
 use super::stdio::{self, Ends, Streams};
 use super::wire::{self, FromClient};
-use super::{names, obtain, parse, volume};
+use super::{names, obtain, parse, scope, volume};
 use crate::error::Advise;
 use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
@@ -287,6 +287,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     let plan = plan_mounts(&config, paths, &nested, on_tmpfs)?;
     let handed = streams(&config, company, &draft, owner)?;
     let kept = handed.is_none();
+    let mut cgroup = scope::begin(&config, owner)?;
     let (conversation, monitors_end) = sock::pair().context("cannot create a socket pair")?;
     let store = record::open_directory(&paths.store)?;
     let monitor = match process::fork(0).context("cannot start the monitor")? {
@@ -296,7 +297,18 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
             let window = console::size();
             let origin = handed.map_or(Origin::Monitor, |(streams, ends)| Origin::Client(streams, ends));
             monitor::run(
-                Monitor { config, plan, origin, published, client: monitors_end, store, path, window, state },
+                Monitor {
+                    config,
+                    plan,
+                    origin,
+                    published,
+                    client: monitors_end,
+                    scoped: cgroup.is_some(),
+                    store,
+                    path,
+                    window,
+                    state,
+                },
                 pending.into_prospect(),
             )
         }
@@ -304,6 +316,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     };
     drop((monitors_end, published));
     let ends = handed.map(|(_, ends)| ends).unwrap_or_default();
+    cgroup.ask(monitor.pid);
     milestone("client-cloned");
     let overlay = has_overlay(&config, on_tmpfs);
     let making = matches!(pending, Pending::Making { .. });
@@ -321,10 +334,6 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     };
     // A Monitor that died is noticed in attend, by the end of the conversation.
     let _ = wire::send(&conversation, &FromClient::ClientMapped, &[userns.namespace()]);
-    let outputs = match (kept, company) {
-        (true, Company::Attached { .. }) => Some(attend::ask(&conversation, config.spec.process.terminal)?),
-        _ => None,
-    };
     let draft = match (early, options) {
         (Some(draft), _) => draft,
         (None, Some(options)) => make_record(options, paths, &config, owner, overlay)?,
@@ -332,6 +341,14 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     };
     // The record names the layers. Unlocked and not merely closed, for Monitor has a copy.
     drop(hold);
+    if let Err(error) = scope::hand_over(cgroup, monitor.pid, owner, &conversation) {
+        options.iter().for_each(|options| discard(paths, &draft.path, &config, options));
+        return Err(error);
+    }
+    let outputs = match (kept, company) {
+        (true, Company::Attached { .. }) => Some(attend::ask(&conversation, config.spec.process.terminal)?),
+        _ => None,
+    };
     milestone("client-recorded");
     let _ = wire::send(&conversation, &FromClient::ClientRecorded, &[draft.directory.as_fd()]);
     milestone("client-started");
@@ -424,7 +441,7 @@ fn plan_mounts(config: &Config, paths: &Paths, nested: &IdMaps, upper_on_tmpfs: 
         ("resolv.conf", resolv::resolv_conf(config.network, &config.dns)),
     ];
     let tty_group = to_host(&nested.gid, TTY_GROUP).is_some();
-    plan::plan(&config.spec, Surroundings { root, etc, tty_group, upper_on_tmpfs })
+    plan::plan(&config.spec, Surroundings { root, etc, tty_group, upper_on_tmpfs, delegated: config.systemd })
 }
 
 /// Of the host's own root: what is always fresh, homes, and what belongs to `rl`. Of any other directory: the store, if it is inside.

@@ -10,10 +10,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::attend::Company;
 use super::events;
 use super::record::{self, Record};
+use super::resources::{self, Limits};
+use super::restart::RestartPolicy;
 use super::state::Status;
 use super::watch::{Turn, Watch};
 use super::wire::{FromClient, FromMonitor};
 use super::{attend, control, launch, remove};
+use crate::cgroup;
 use crate::host::paths::Paths;
 use crate::userns::shared::Pending;
 
@@ -141,16 +144,6 @@ pub fn restart(
     start(paths, wanted, &Company::None, pending).map(drop)
 }
 
-/// `rl pause` and `rl unpause`.
-pub fn pause(record: &Record, pause: bool) -> Result<()> {
-    let name = &record.config.name;
-    match (record.state.status, pause) {
-        (Status::Paused, true) => bail!("container \"{name}\" is paused already"),
-        (Status::Running, false) => bail!("container \"{name}\" is not paused"),
-        _ => control::ask(record, &FromClient::ClientPause(pause)).map(drop),
-    }
-}
-
 /// What `rl wait` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Condition {
@@ -206,6 +199,41 @@ fn next_end(record: &Record) -> Result<u8> {
             return Ok(now.state.exit_code.unwrap_or(0));
         }
         wait_for_change(&mut watch, PATIENCE)?;
+    }
+}
+
+/// `rl pause` and `rl unpause`.
+pub fn pause(record: &Record, pause: bool) -> Result<()> {
+    let name = &record.config.name;
+    match (record.state.status, pause) {
+        (Status::Paused, true) => bail!("container \"{name}\" is paused already"),
+        (Status::Running, false) => bail!("container \"{name}\" is not paused"),
+        _ => control::ask(record, &FromClient::ClientPause(pause)).map(drop),
+    }
+}
+
+/// `rl update`: of one that runs, what it may use from this moment; of any other, from its next start on.
+pub fn update(paths: &Paths, wanted: &str, restart: Option<RestartPolicy>, limits: &Limits) -> Result<()> {
+    let held = hold(paths, wanted)?;
+    let (Held::Up(record) | Held::Down(record, _)) = &held;
+    let config = &record.config;
+    if config.auto_remove && restart.is_some_and(|policy| policy != RestartPolicy::No) {
+        bail!("container \"{}\" is removed when it ends, so it cannot be restarted", config.name);
+    }
+    let resources = limits.over(&config.spec.linux.resources, &resources::block_device)?;
+    // Whether all of it can be written down as settings at all.
+    cgroup::limits::settings(&resources)?;
+    match &held {
+        Held::Up(record) => {
+            let resources = (!limits.is_empty()).then(|| Box::new(resources));
+            control::ask(record, &FromClient::ClientUpdate { restart, resources }).map(drop)
+        }
+        Held::Down(record, lock) => {
+            let mut config = record.config.clone();
+            config.spec.linux.resources = resources;
+            config.restart = restart.unwrap_or(config.restart);
+            record::write_json(lock, "config.json", &config)
+        }
     }
 }
 

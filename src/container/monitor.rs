@@ -5,7 +5,7 @@
 //! the socket on which further Clients find it, and the payload's output where nobody else reads it. Waits for all of these (serve.rs).
 //! Reports, then cleans up, then ends. Killed, it takes the payload along (PR_SET_PDEATHSIG).
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,10 +18,11 @@ use super::join::Namespaces;
 use super::record::{self, State};
 use super::remove;
 use super::restart::Restarts;
+use super::scope::{self, Scope};
 use super::serve::{Payload, Server, Turn};
 use super::stdio::{self, Ends, Streams};
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit};
-use crate::error::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
+use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
 use crate::network::ports::Published;
 use crate::network::{self, Network};
 use crate::role::Role;
@@ -51,6 +52,8 @@ pub struct Monitor {
     /// The ports that the container's network is to serve.
     pub published: Vec<Published>,
     pub client: OwnedFd,
+    /// Client will say where the container's cgroup is.
+    pub scoped: bool,
     /// The store's directory.
     pub store: OwnedFd,
     /// Where Init finds the container's directory.
@@ -119,15 +122,18 @@ impl Monitor {
         let entry = Userns::handed(userns, prospect).join()?;
         milestone("monitor-entered");
         // Init is cloned while Client still makes the record, unless something has to be mounted in the record's directory first.
-        let early = if self.plan.staged.is_empty() { Some(self.clone_init(&maps)?) } else { None };
+        let scope = self.receive_scope(&maps)?;
+        self.state.cgroup = scope.as_ref().map(|scope| scope.path.clone());
+        let early = if self.plan.staged.is_empty() { Some(self.clone_init(&maps, scope.as_ref())?) } else { None };
         let (directory, pipes) = match (self.expect("the record"), &early) {
             (Ok(record), _) => record,
             (Err(error), Some(starting)) => return abandon(&starting.init, error),
             (Err(error), None) => return Err(error),
         };
-        let mut starting = early.map_or_else(|| self.clone_init(&maps), Ok);
+        let mut starting = early.map_or_else(|| self.clone_init(&maps, scope.as_ref()), Ok);
         let (store, client) = (self.store.try_clone()?, self.client.try_clone()?);
         let mut server = Server::new(self.config.clone(), &maps, self.state.clone(), directory, store.as_fd(), client);
+        server.scope = scope;
         pipes.into_iter().for_each(|pipes| server.follow(pipes));
         if matches!(self.origin, Origin::Monitor)
             && let Err(error) = server.open_log()
@@ -158,7 +164,7 @@ impl Monitor {
             }
             // Its network first: two of them would share the published ports.
             drop(payload.take());
-            starting = self.clone_init(&maps);
+            starting = server.renew_cgroup().and_then(|()| self.clone_init(&maps, server.scope.as_ref()));
         };
         let retired = server.finish(end.exit_code, end.error.as_ref())?;
         milestone("monitor-ended");
@@ -170,8 +176,21 @@ impl Monitor {
         server.tell_ended(end.exit_code, true);
         milestone("monitor-reported");
         entry.remove();
+        server.retire_cgroup()?;
         drop(payload);
         retired.map_or(Ok(()), |retired| remove::erase(store.as_fd(), &retired))
+    }
+
+    /// The container's cgroup, where Client may have one for us.
+    fn receive_scope(&self, maps: &IdMaps) -> Result<Option<Scope>> {
+        if !self.scoped {
+            return Ok(None);
+        }
+        match wire::receive::<FromClient>(&self.client)? {
+            Some((FromClient::ClientScoped { path }, fds)) => scope::take(&self.config, maps, path, fds),
+            Some((other, _)) => Err(anyhow!("unexpected {other:?} instead of the cgroup")),
+            None => Err(anyhow!("the client gave up before it had a cgroup")),
+        }
     }
 
     /// The next descriptor from Client, in the order of wire.rs, and where it wants to read all output if it said so before.
@@ -191,15 +210,21 @@ impl Monitor {
     }
 
     /// Clones Init into namespaces of its own and maps its ids.
-    fn clone_init(&mut self, maps: &IdMaps) -> Result<Starting> {
+    fn clone_init(&mut self, maps: &IdMaps, scope: Option<&Scope>) -> Result<Starting> {
+        let cgroup = scope.map(|scope| scope.cgroup.payload());
         let (streams, ends) = self.streams()?;
         let (conversation, inits_end) = sock::pair().context("cannot create a socket pair")?;
         let network = network::start(self.config.network, &self.config.name, &mut self.published)?;
         let init = match self.plan.staged.is_empty() {
-            true => self.fork_init(0, maps, streams, inits_end, &network)?,
-            false => self.stage(maps, streams, inits_end, &network, &conversation)?,
+            true => self.fork_init(0, maps, streams, inits_end, &network, cgroup)?,
+            false => self.stage(maps, streams, inits_end, &network, cgroup, &conversation)?,
         };
         let namespaces = Namespaces::of(&init, self.namespaces(), self.config.spec.linux.has("network"), self.config.init)?;
+        if let Some(score) = self.config.spec.process.oom_score_adj {
+            std::fs::write(format!("/proc/{}/oom_score_adj", init.pid), score.to_string())
+                .with_context(|| format!("cannot set the OOM score to {score}"))
+                .hint(|| "only root may go below its own: cat /proc/self/oom_score_adj")?;
+        }
         write_maps(init.pid, maps)?;
         milestone("monitor-mapped");
         wire::send(&conversation, &ToInit::MonitorMapped, &[])?;
@@ -227,8 +252,11 @@ impl Monitor {
         streams: Option<Streams>,
         monitor: OwnedFd,
         network: &Network,
+        cgroup: Option<BorrowedFd>,
     ) -> Result<Child> {
-        let fork = process::fork(self.namespaces() | flags).context("cannot create the container's namespaces")?;
+        // A cgroup namespace of the clone's would have Monitor's cgroup for its root: Init makes its own.
+        let namespaces = self.namespaces() & !ns::CGROUP;
+        let fork = process::fork_into(namespaces | flags, cgroup).context("cannot create the container's namespaces")?;
         match fork {
             Fork::Child => init::run(Init {
                 config: &self.config,
@@ -252,13 +280,14 @@ impl Monitor {
         streams: Option<Streams>,
         inits_end: OwnedFd,
         network: &Network,
+        cgroup: Option<BorrowedFd>,
         conversation: &OwnedFd,
     ) -> Result<Child> {
         let stager = match process::fork(0).context("cannot start the mounting process")? {
             Fork::Child => {
                 let report = inits_end.try_clone();
                 let told = self.mount_staged(maps).and_then(|()| {
-                    let init = self.fork_init(SIBLING, maps, streams, inits_end, network)?;
+                    let init = self.fork_init(SIBLING, maps, streams, inits_end, network, cgroup)?;
                     wire::send(
                         report.as_ref().map_err(|error| anyhow!("{error}"))?,
                         &FromInit::JoinerCloned(init.pid),
@@ -336,6 +365,7 @@ impl Monitor {
                     console = fds.into_iter().next();
                 }
                 Some((FromInit::InitNetwork, fds)) => fds.into_iter().for_each(|fd| namespaces.add_network(fd)),
+                Some((FromInit::InitNamespaced, fds)) => fds.into_iter().for_each(|fd| namespaces.add_cgroup(fd)),
                 Some((FromInit::InitFailed(failure), _)) => return Err(failure.into()),
                 Some((FromInit::InitNotExecuted(errno), _)) => {
                     let command = self.config.spec.process.args.first().map_or("", String::as_str);

@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 use super::log::Driver;
 use super::obtain::Policy;
 use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, UsernsMode};
+use super::resources::{self, Limits};
 use super::restart::RestartPolicy;
+use crate::cgroup::delegate::Manager;
 use crate::image::pull::parse_platform;
 use crate::network::NetworkMode;
 use crate::network::ports::{self, Wishes};
@@ -21,6 +23,24 @@ pub enum Share {
     Private,
     /// The host's
     Host,
+}
+
+/// `--cgroups`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cgroups {
+    /// One of its own, where somebody can make it
+    Enabled,
+    /// None: the container stays in yours
+    Disabled,
+}
+
+/// `--systemd`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Systemd {
+    /// When the command is an init system's
+    True,
+    False,
+    Always,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -133,6 +153,26 @@ pub struct Options {
     /// Cgroup namespace
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub cgroupns: Share,
+    /// Whether the container gets a cgroup of its own
+    #[arg(long, value_name = "MODE", default_value = "enabled")]
+    pub cgroups: Cgroups,
+    /// Who makes it (default: systemd, else rl in a cgroup directory of yours, else nobody)
+    #[arg(long, value_name = "MANAGER")]
+    pub cgroup_manager: Option<Manager>,
+    /// The slice to make it in, or the directory below your own
+    #[arg(long, value_name = "SLICE")]
+    pub cgroup_parent: Option<String>,
+    /// Write a file of the container's cgroup, such as memory.high=1073741824
+    #[arg(long, value_name = "FILE=VALUE", value_parser = resources::cgroup_conf, help_heading = "Limits")]
+    pub cgroup_conf: Vec<(String, String)>,
+    /// How soon the kernel kills it when memory is short: up to 1000 is sooner; less than your own score is not yours to give
+    #[arg(long, value_name = "SCORE", value_parser = resources::oom_score_adj, allow_hyphen_values = true, help_heading = "Limits")]
+    pub oom_score_adj: Option<i32>,
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Prepare for systemd as the command: a cgroup of its own to divide, tmpfs on /run and /tmp, SIGRTMIN+3 to stop
+    #[arg(long, value_name = "WHEN", default_value = "true")]
+    pub systemd: Systemd,
     /// Add a capability, or ALL
     #[arg(long, value_name = "NAME")]
     pub cap_add: Vec<String>,

@@ -43,6 +43,9 @@ pub struct State {
     /// Why it could not start.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+    /// Path of its cgroup below the mount of cgroup v2.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cgroup: Option<String>,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub started_at: Option<String>,
@@ -74,6 +77,7 @@ impl State {
             pid_start: None,
             exit_code: None,
             error: None,
+            cgroup: None,
             started_at: None,
             finished_at: None,
             boot_id: boot_id.into(),

@@ -19,13 +19,15 @@ use super::log::{self, LogWriter};
 use super::monitor::Origin;
 use super::outputs::Outputs;
 use super::record::{self, State};
-use super::state::Event;
+use super::restart::RestartPolicy;
+use super::scope::{self, Scope};
+use super::state::{Event, Status};
 use super::stdio::{Stream, Streams};
 use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
 use super::{monitor, remove};
-use crate::error::Failure;
+use crate::error::{Advise, Failure};
 use crate::network::Network;
-use crate::oci::runtime::Process;
+use crate::oci::runtime::{Process, Resources};
 use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::sock;
@@ -72,6 +74,8 @@ enum Awaits {
 
 /// A process that was executed beside the payload.
 struct Executed {
+    /// Of its cgroup.
+    number: u32,
     command: String,
     child: Child,
     /// Until it has executed or failed.
@@ -110,6 +114,10 @@ pub struct Server<'a> {
     pub maps: &'a IdMaps,
     pub state: State,
     pub outputs: Outputs,
+    /// The container's cgroup, where there is one.
+    pub scope: Option<Scope>,
+    /// How many processes were executed: each has a cgroup by this number.
+    execs: u32,
     /// The record's directory, and the store's.
     directory: OwnedFd,
     store: BorrowedFd<'a>,
@@ -133,7 +141,21 @@ impl<'a> Server<'a> {
     ) -> Self {
         let callers = vec![Caller { socket: client, awaits: Awaits::LastEnd, launcher: true }];
         let (outputs, executed, left) = (Outputs::default(), Vec::new(), Vec::new());
-        Server { config, maps, state, outputs, directory, store, listener: None, callers, executed, ending: None, left }
+        Server {
+            config,
+            maps,
+            state,
+            outputs,
+            scope: None,
+            execs: 0,
+            directory,
+            store,
+            listener: None,
+            callers,
+            executed,
+            ending: None,
+            left,
+        }
     }
 
     /// Lets Clients connect.
@@ -207,6 +229,7 @@ impl<'a> Server<'a> {
             if due.is_some_and(|due| due <= now) {
                 return Ok(Turn::Due);
             }
+            self.notice_oom(&ready)?;
             self.outputs.advance(&ready);
             self.advance_executed(&ready);
             self.serve(&ready, payload.as_deref_mut())?;
@@ -228,6 +251,8 @@ impl<'a> Server<'a> {
                 set.push(reads(executed.child.pidfd.as_fd()));
             }
         }
+        let events = self.scope.as_ref().and_then(|scope| scope.cgroup.events());
+        set.extend(events.map(|events| PollFd::new(events, PollFlags::POLLPRI)));
         set.extend(self.outputs.interests());
         let patience = match until.map(|until| until.saturating_duration_since(Instant::now())) {
             // One millisecond more, or the last turns would find the time not quite up.
@@ -327,24 +352,25 @@ impl<'a> Server<'a> {
                 milestone("stop-asked");
                 self.happened("kill", &[("signal", number.to_string())]);
                 let _ = signal(number);
-                return Ok(());
+                return self.thaw();
             }
             FromClient::ClientKill(number) => {
                 signal(number).context("cannot send the signal")?;
                 self.happened("kill", &[("signal", number.to_string())]);
+                self.thaw()?;
                 if number == libc::SIGKILL || number == self.config.stop_signal {
                     self.state.stopped = true;
                     self.ending.get_or_insert_default();
                 }
             }
-            FromClient::ClientPause(_) => bail!("cannot be paused: it has no cgroup of its own"),
+            FromClient::ClientPause(pause) => self.pause(pause, payload.as_deref())?,
             FromClient::ClientRename(name) => self.rename(name)?,
-            FromClient::ClientUpdate(policy) => {
-                self.config.restart = policy;
-                record::write_json(&self.directory, "config.json", &self.config)?;
-            }
+            FromClient::ClientUpdate { restart, resources } => self.update(restart, resources.map(|resources| *resources))?,
             FromClient::ClientEnter => return self.hand_out(caller, payload.as_deref()),
-            FromClient::ClientMapped | FromClient::ClientRecorded | FromClient::ClientExec { .. } => {
+            FromClient::ClientMapped
+            | FromClient::ClientScoped { .. }
+            | FromClient::ClientRecorded
+            | FromClient::ClientExec { .. } => {
                 bail!("a message that makes no sense here")
             }
         }
@@ -363,6 +389,71 @@ impl<'a> Server<'a> {
         caller.awaits = Awaits::End;
         let fds: Vec<BorrowedFd> = payload.console.iter().chain(&payload.stdin).map(|fd| fd.as_fd()).collect();
         wire::send(&caller.socket, &FromMonitor::MonitorStarted, &fds)
+    }
+
+    /// Freezes the payload and all that was executed beside it, or lets them go on.
+    fn pause(&mut self, pause: bool, payload: Option<&Payload>) -> Result<()> {
+        payload.ok_or_else(|| anyhow!("is not running"))?;
+        let scope = self.scope.as_ref().ok_or_else(|| anyhow!("cannot be paused: it has no cgroup of its own"));
+        let scope = scope.hint(|| "rl info says why there is none")?;
+        let status = self.state.status.after(if pause { Event::Paused } else { Event::Resumed })?;
+        scope.cgroup.freeze(pause)?;
+        self.state.status = status;
+        self.happened(if pause { "pause" } else { "unpause" }, &[]);
+        self.write()
+    }
+
+    /// As Docker: a signal is for a payload that can act on it.
+    fn thaw(&mut self) -> Result<()> {
+        match (&self.scope, self.state.status) {
+            (Some(scope), Status::Paused) => {
+                self.state.status = self.state.status.after(Event::Resumed)?;
+                scope.cgroup.freeze(false)?;
+                self.write()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes limits and policy, first where they act, then in the record.
+    fn update(&mut self, restart: Option<RestartPolicy>, resources: Option<Resources>) -> Result<()> {
+        if let Some(resources) = resources {
+            scope::update(self.scope.as_mut(), &self.config.spec.linux.resources, &resources)?;
+            self.config.spec.linux.resources = resources;
+        }
+        self.config.restart = restart.unwrap_or(self.config.restart);
+        self.happened("update", &[]);
+        record::write_json(&self.directory, "config.json", &self.config)
+    }
+
+    /// The payload has ended: what its cgroup tells of it.
+    fn look_back(&mut self) {
+        self.state.oom_killed = self.scope.as_ref().is_some_and(|scope| scope.cgroup.oom_kills() > 0);
+    }
+
+    /// Memory has become short: known at once, as with Docker, and not only at the end.
+    fn notice_oom(&mut self, ready: &[i32]) -> Result<()> {
+        let Some(scope) = &self.scope else { return Ok(()) };
+        if !scope.cgroup.events().is_some_and(|events| ready.contains(&events.as_raw_fd())) {
+            return Ok(());
+        }
+        if scope.cgroup.oom_kills() > 0 && !self.state.oom_killed && self.state.status.has_processes() {
+            self.state.oom_killed = true;
+            self.happened("oom", &[]);
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// An empty cgroup for the payload's next life.
+    pub fn renew_cgroup(&mut self) -> Result<()> {
+        let settings = scope::settings(&self.config)?;
+        self.scope.as_mut().map_or(Ok(()), |scope| scope.cgroup.renew(&settings))
+    }
+
+    /// The container has ended for good: kills what is left in its cgroup and removes it.
+    pub fn retire_cgroup(&mut self) -> Result<()> {
+        self.scope.take().map_or(Ok(()), |scope| scope.cgroup.retire())
     }
 
     fn rename(&mut self, name: String) -> Result<()> {
@@ -389,11 +480,18 @@ impl<'a> Server<'a> {
     ) {
         milestone("exec-asked");
         let started = payload.ok_or_else(|| anyhow!("is not running")).and_then(|payload| {
+            if self.state.status == Status::Paused {
+                // It would be born frozen, and never answer.
+                return Err(anyhow!("is paused")).hint(|| format!("rl unpause {}", self.config.name));
+            }
             let (process, streams) = unpack(fds, streams)?;
             let streams = if process.terminal { None } else { Some(streams) };
             let command = process.args.first().cloned().unwrap_or_default();
             let (maps, name, namespaces) = (self.maps, self.config.name.as_str(), &payload.namespaces);
-            Joiner { name, process, streams, window, maps, init: payload.init.pidfd.as_fd(), namespaces }
+            self.execs += 1;
+            let leaf = self.scope.as_ref().map(|scope| scope.cgroup.make_exec(self.execs)).transpose()?;
+            let cgroup = leaf.as_ref().map(|leaf| leaf.as_fd());
+            Joiner { name, process, streams, window, maps, init: payload.init.pidfd.as_fd(), namespaces, cgroup }
                 .start()
                 .map(|(child, starting)| (command, child, starting))
         });
@@ -403,6 +501,7 @@ impl<'a> Server<'a> {
                 events::tell(self.store, &[action("exec_create"), action("exec_start")]);
                 let (starting, caller) = (Some(starting), Some(caller));
                 self.executed.push(Executed {
+                    number: self.execs,
                     command,
                     child,
                     starting,
@@ -422,13 +521,16 @@ impl<'a> Server<'a> {
     }
 
     fn advance_executed(&mut self, ready: &[i32]) {
-        let mut ended = Vec::new();
+        let (scope, mut ended) = (self.scope.as_ref(), Vec::new());
         self.executed.retain_mut(|executed| {
-            let stays = executed.advance(ready);
-            if !stays {
+            let lives = executed.advance(ready);
+            if !lives {
                 ended.push(executed.exit_code);
+                if let Some(scope) = scope {
+                    scope.cgroup.end_exec(executed.number, executed.is_abandoned());
+                }
             }
-            stays
+            lives
         });
         ended.into_iter().for_each(|code| self.happened("exec_die", &[("exitCode", code.to_string())]));
     }
@@ -464,6 +566,7 @@ impl<'a> Server<'a> {
 
     /// The payload has ended and will be started again: in the record, and to those who wait for any end.
     pub fn retry(&mut self, exit_code: u8, error: Option<&Failure>, count: u32) -> Result<()> {
+        self.look_back();
         self.state = self.state.clone().ended(Event::Retrying, exit_code, error.map(|error| error.message.clone()))?;
         self.happened("die", &[("exitCode", exit_code.to_string())]);
         self.state.restart_count = count;
@@ -475,6 +578,7 @@ impl<'a> Server<'a> {
     /// The container has ended: in the record. Returns where a temporary one's lies, to be erased: it is gone before anybody hears of its
     /// end, so that the caller's next command may use its name.
     pub fn finish(&mut self, exit_code: u8, error: Option<&Failure>) -> Result<Option<CString>> {
+        self.look_back();
         self.happened("die", &[("exitCode", exit_code.to_string())]);
         if self.config.auto_remove {
             return Ok(Some(remove::retire(self.store, &self.config, true)?));
@@ -525,6 +629,11 @@ impl Executed {
             return false;
         }
         true
+    }
+
+    /// Its Client has gone before it.
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_none() && !self.detached
     }
 
     fn tell(&self, message: &FromMonitor, fds: &[BorrowedFd]) {

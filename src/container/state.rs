@@ -21,6 +21,9 @@ pub enum Status {
 pub enum Event {
     /// The payload was executed.
     Started,
+    /// Its processes are frozen, and run again.
+    Paused,
+    Resumed,
     /// The payload ended, or could not be executed.
     Ended,
     /// It ended, and is to be started again.
@@ -41,6 +44,8 @@ impl Status {
         use Status::*;
         Ok(match (self, event) {
             (Created | Restarting | Exited | Lost, Event::Started) => Running,
+            (Running, Event::Paused) => Paused,
+            (Paused, Event::Resumed) => Running,
             (_, Event::Ended) => Exited,
             (Running | Paused | Restarting, Event::Retrying) => Restarting,
             (Running | Paused, Event::MonitorDied) => Lost,

@@ -4,6 +4,7 @@
 //! Client                      Monitor                     Init
 //!   |--- (fork) -------------->|                          |
 //!   |--- ClientMapped -------->|                          |    U is made or joined; carries its descriptor
+//!   |--- ClientScoped -------->|                          |    carries the cgroup's directory; where there may be one
 //!   |                          |--- (clone3) ------------>|
 //!   |                          |--- MonitorMapped ------->|    the id map of its own namespace is written
 //!   |--- ClientAttach -------->|                          |    only who wants to see all that Monitor keeps
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 use super::restart::RestartPolicy;
 use crate::error::Failure;
+use crate::oci::runtime::Resources;
 pub use crate::sys::failpoint::milestone;
 use crate::sys::sock;
 
@@ -51,6 +53,9 @@ const LONGEST: usize = 16 << 10;
 pub enum FromClient {
     /// U is there. Its descriptor comes along.
     ClientMapped,
+    /// Monitor is in the cgroup of the container, at this path. Its directory comes along, and its parent's where that is not systemd's.
+    /// None: there is no cgroup. Sent only where Monitor knows that it will be.
+    ClientScoped { path: Option<String> },
     /// The record is complete. Its directory comes along, with the lock on it.
     ClientRecorded,
     /// Pass a signal on to the payload, or to what was executed.
@@ -76,8 +81,8 @@ pub enum FromClient {
     ClientWait { last: bool },
     /// From now on this name.
     ClientRename(String),
-    /// From now on this policy.
-    ClientUpdate(RestartPolicy),
+    /// From now on this policy, these limits.
+    ClientUpdate { restart: Option<RestartPolicy>, resources: Option<Box<Resources>> },
     /// Hand out descriptors of the payload's user, mount and pid namespace, and of its first process.
     ClientEnter,
 }
@@ -121,6 +126,8 @@ pub enum FromInit {
     JoinerCloned(i32),
     /// Under `--init`: the network namespace, which comes along, is entered.
     InitNetwork,
+    /// The cgroup namespace comes along, of an Init that will not let itself be looked into (`--init`).
+    InitNamespaced,
     /// The root is complete; what remains is to become the payload. Carries the console's master where there is one.
     InitRootReady,
     InitFailed(Failure),

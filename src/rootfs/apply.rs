@@ -91,7 +91,7 @@ impl Builder {
             MountStep::File { at, source } => self.host_file(at, source),
             MountStep::Proc { fresh } => self.proc(*fresh).context("cannot mount /proc"),
             MountStep::Sys { fresh } => self.sys(*fresh).context("cannot mount /sys"),
-            MountStep::Cgroup { fresh } => self.cgroup(*fresh).context("cannot mount /sys/fs/cgroup"),
+            MountStep::Cgroup { fresh, writable } => self.cgroup(*fresh, *writable).context("cannot mount /sys/fs/cgroup"),
             MountStep::Dev { devices, tty_group, shm_size, fresh_mqueue } => {
                 let target = self.plain_directory("dev")?;
                 let wanted = Wanted { devices, tty_group: *tty_group, shm_size: *shm_size, fresh_mqueue: *fresh_mqueue };
@@ -237,10 +237,10 @@ impl Builder {
         Ok(())
     }
 
-    fn cgroup(&self, fresh: bool) -> Result<()> {
+    fn cgroup(&self, fresh: bool, writable: bool) -> Result<()> {
         let sys = self.sys.as_ref().context("no /sys")?;
         let Ok(target) = open_beneath(sys.as_fd(), c"fs/cgroup", libc::O_PATH | libc::O_DIRECTORY, 0) else { return Ok(()) };
-        let attrs = KERNEL_FS | attr::RDONLY;
+        let attrs = if writable { KERNEL_FS } else { KERNEL_FS | attr::RDONLY };
         let tree = if fresh {
             FsContext::open(c"cgroup2").and_then(|context| context.mount(attrs))
         } else {

@@ -26,8 +26,8 @@ pub enum MountStep {
     Proc { fresh: bool },
     /// /sys: fresh, or the host's where the network namespace is the host's. Read-only.
     Sys { fresh: bool },
-    /// /sys/fs/cgroup, read-only: of our own cgroup namespace, or the host's.
-    Cgroup { fresh: bool },
+    /// /sys/fs/cgroup: of our own cgroup namespace, or the host's. Read-only, unless a systemd is to work in it.
+    Cgroup { fresh: bool, writable: bool },
     /// /dev with its nodes, pts, shm and mqueue.
     Dev { devices: Vec<Device>, tty_group: bool, shm_size: Option<u64>, fresh_mqueue: bool },
     /// /etc/hosts, /etc/hostname, /etc/resolv.conf.
@@ -68,6 +68,8 @@ pub struct Surroundings {
     pub tty_group: bool,
     /// The store cannot hold an overlay's upper directory.
     pub upper_on_tmpfs: bool,
+    /// The payload's own cgroup is its to divide.
+    pub delegated: bool,
 }
 
 /// The steps for an image's layers, bottom first.
@@ -124,7 +126,7 @@ pub fn plan(spec: &Spec, around: Surroundings) -> Result<Plan> {
     // The network namespace takes longest: what needs it comes last.
     kernels.push(MountStep::Sys { fresh: own("network") });
     if own("network") {
-        kernels.push(MountStep::Cgroup { fresh: own("cgroup") });
+        kernels.push(MountStep::Cgroup { fresh: own("cgroup"), writable: around.delegated && own("cgroup") });
     }
     kernels.extend(restrict(true));
     let mut mounts: Vec<&Mount> = spec.mounts.iter().collect();
@@ -242,7 +244,7 @@ mod tests {
 
     fn around() -> Surroundings {
         let root = root_of_layers(&["/l/1".into(), "/l/2".into()], true);
-        Surroundings { root, etc: vec![], tty_group: true, upper_on_tmpfs: false }
+        Surroundings { root, etc: vec![], tty_group: true, upper_on_tmpfs: false, delegated: false }
     }
 
     fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {

@@ -74,10 +74,17 @@ pub enum Fork {
 /// # Panics
 /// When this process has more than one thread: the copy of a lock held elsewhere would never be released.
 pub fn fork(namespaces: u64) -> io::Result<Fork> {
+    fork_into(namespaces, None)
+}
+
+/// The same, born in a cgroup, by a descriptor of its directory (CLONE_INTO_CGROUP).
+pub fn fork_into(namespaces: u64, cgroup: Option<BorrowedFd>) -> io::Result<Fork> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     assert!(becomes_single_threaded(), "fork in a process with threads");
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
-        flags: namespaces | libc::CLONE_PIDFD as u64,
+        flags: namespaces | libc::CLONE_PIDFD as u64 | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
         pidfd: &raw mut pidfd as u64,
         // A sibling has ours.
         exit_signal: if namespaces & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 },

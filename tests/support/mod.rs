@@ -21,6 +21,7 @@ mod layout;
 mod proxy;
 mod pty;
 mod registry;
+mod session;
 
 pub use background::Background;
 pub use host::{HostState, Tree};
@@ -28,6 +29,8 @@ pub use layout::{Layout, TarBuilder};
 pub use proxy::{Action, FaultProxy, Seen};
 pub use pty::Pty;
 pub use registry::{LOGIN, Registry, two_layers};
+pub use session::Session;
+pub(crate) use session::session;
 
 use std::{
     env,
