@@ -77,7 +77,6 @@ fn host_config(config: &Config) -> Value {
     let restart = config.restart.to_string();
     let (policy, most) = restart.split_once(':').unwrap_or((&restart, "0"));
     let own = |kind: &str| if linux.has(kind) { "private" } else { "host" };
-    let rlimits = config.spec.process.rlimits.iter();
     let mut shown = json!({
         "Binds": binds.collect::<Vec<_>>(),
         "ContainerIDFile": "",
@@ -108,12 +107,6 @@ fn host_config(config: &Config) -> Value {
         "ShmSize": linux.shm_size,
         "Runtime": "rl",
         "Init": config.init,
-        "Devices": linux.devices.iter().map(|device| json!({
-            "PathOnHost": device.source, "PathInContainer": device.path, "CgroupPermissions": "rwm",
-        })).collect::<Vec<_>>(),
-        "Ulimits": rlimits.map(|limit| json!({
-            "Name": limit.kind.trim_start_matches("RLIMIT_").to_ascii_lowercase(), "Hard": limit.hard, "Soft": limit.soft,
-        })).collect::<Vec<_>>(),
         "MaskedPaths": linux.masked_paths,
         "ReadonlyPaths": linux.readonly_paths,
         "CgroupParent": config.cgroup.parent.as_deref().unwrap_or_default(),
@@ -126,6 +119,7 @@ fn host_config(config: &Config) -> Value {
 
 /// Docker's `Resources`; 0 or empty: no limit.
 fn limits(config: &Config) -> Value {
+    let rlimits = config.spec.process.rlimits.iter();
     let resources = &config.spec.linux.resources;
     let (memory, cpu, block) = (&resources.memory, &resources.cpu, &resources.block_io);
     json!({
@@ -139,6 +133,12 @@ fn limits(config: &Config) -> Value {
         "CpusetMems": cpu.mems.as_deref().unwrap_or_default(),
         "BlkioWeight": block.weight.unwrap_or(0),
         "PidsLimit": resources.pids.as_ref().map(|pids| pids.limit),
+        "Devices": config.spec.linux.devices.iter().map(|device| json!({
+            "PathOnHost": device.source, "PathInContainer": device.path, "CgroupPermissions": "rwm",
+        })).collect::<Vec<_>>(),
+        "Ulimits": rlimits.map(|limit| json!({
+            "Name": limit.kind.trim_start_matches("RLIMIT_").to_ascii_lowercase(), "Hard": limit.hard, "Soft": limit.soft,
+        })).collect::<Vec<_>>(),
         "OomScoreAdj": config.spec.process.oom_score_adj.unwrap_or(0),
     })
 }

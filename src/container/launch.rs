@@ -325,13 +325,8 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
         Draft::New(options, hold) if making => (Some(make_record(options, paths, &config, owner, overlay)?), Some(options), hold),
         Draft::New(options, hold) => (None, Some(options), hold),
     };
-    let userns = match pending.finish() {
-        Ok(userns) => userns,
-        Err(error) => {
-            early.iter().zip(options).for_each(|(draft, options)| discard(paths, &draft.path, &config, options));
-            return Err(error);
-        }
-    };
+    let take_back = |draft: &record::Draft| options.iter().for_each(|options| discard(paths, &draft.path, &config, options));
+    let userns = pending.finish().inspect_err(|_| early.iter().for_each(take_back))?;
     // A Monitor that died is noticed in attend, by the end of the conversation.
     let _ = wire::send(&conversation, &FromClient::ClientMapped, &[userns.namespace()]);
     let draft = match (early, options) {
@@ -341,10 +336,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     };
     // The record names the layers. Unlocked and not merely closed, for Monitor has a copy.
     drop(hold);
-    if let Err(error) = scope::hand_over(cgroup, monitor.pid, owner, &conversation) {
-        options.iter().for_each(|options| discard(paths, &draft.path, &config, options));
-        return Err(error);
-    }
+    scope::hand_over(cgroup, monitor.pid, owner, &conversation).inspect_err(|_| take_back(&draft))?;
     let outputs = match (kept, company) {
         (true, Company::Attached { .. }) => Some(attend::ask(&conversation, config.spec.process.terminal)?),
         _ => None,
