@@ -155,6 +155,12 @@ fn restart_ends_and_starts_what_is_up_and_starts_what_is_down() {
     assert_eq!(status(&rl, "web"), "running");
 }
 
+/// It is connected to a Monitor.
+fn holds_a_socket(pid: i32) -> bool {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    fds.flat_map(|fd| fs::read_link(fd.path())).any(|to| to.to_string_lossy().starts_with("socket:"))
+}
+
 #[test]
 fn wait_prints_exit_codes() {
     require!(Feature::Image("alpine"));
@@ -168,6 +174,7 @@ fn wait_prints_exit_codes() {
     assert!(waiting.finish().ok().stdout().starts_with("7\n"));
     detached(&rl, &["--rm", "--name", "gone"], "exec sleep 1000");
     let waiting = rl.start(["wait", "--condition", "removed", "gone"]);
+    eventually("it waits", || holds_a_socket(waiting.pid()));
     rl.cmd(["kill", "gone"]).ok();
     assert_eq!(waiting.finish().ok().stdout(), "137");
     rl.cmd(["wait", "nonesuch"]).code(1).says("no such container");

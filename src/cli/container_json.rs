@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::container::config::Config;
 use crate::container::record::{Record, State};
+use crate::container::state::Status;
 use crate::network::ports::PortMapping;
 use crate::oci::runtime::Mount;
 
@@ -49,6 +50,8 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 fn shown_state(state: &State) -> Value {
     let word = state.status.word();
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| NEVER.into());
+    // As Docker, 0 for what has none yet; but nobody knows how a lost one ended.
+    let code = state.exit_code.or(if state.status == Status::Lost { None } else { Some(0) });
     json!({
         "Status": word,
         // As Docker: a paused container runs too.
@@ -58,7 +61,7 @@ fn shown_state(state: &State) -> Value {
         "OOMKilled": state.oom_killed,
         "Dead": false,
         "Pid": state.pid.unwrap_or(0),
-        "ExitCode": state.exit_code.unwrap_or(0),
+        "ExitCode": code,
         "Error": state.error.clone().unwrap_or_default(),
         "StartedAt": time(&state.started_at),
         "FinishedAt": time(&state.finished_at),

@@ -61,10 +61,13 @@ fn object(kind: Kind, name: &str, context: &Context) -> Result<Value> {
 }
 
 fn any(name: &str, context: &Context) -> Result<Value> {
-    let mut found = [Kind::Container, Kind::Image, Kind::Volume].into_iter().map(|kind| object(kind, name, context));
-    found
-        .find(Result::is_ok)
-        .unwrap_or_else(|| Err(anyhow!("no such object: {name}")).hint(|| "rl ps -a, rl images, or rl volume ls"))
+    for kind in [Kind::Container, Kind::Image, Kind::Volume] {
+        match object(kind, name, context) {
+            Err(error) if !Failure::from(&error).message.starts_with("more than one") => continue,
+            known => return known,
+        }
+    }
+    Err(anyhow!("no such object: {name}")).hint(|| "rl ps -a, rl images, or rl volume ls")
 }
 
 fn show(args: &OneKind, find: impl Fn(&str) -> Result<Value>) -> Result<u8> {

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::stat::{Mode, umask};
 
 use super::execute::{self, Payload};
@@ -128,14 +128,18 @@ impl Joiner<'_> {
         drop(joiners_end);
         let cloned = wire::receive::<FromInit>(&conversation);
         let _ = joiner.wait();
-        match cloned? {
-            Some((FromInit::JoinerCloned(pid), fds)) => {
+        let failed = match cloned {
+            Ok(Some((FromInit::JoinerCloned(pid), fds))) => {
                 let pidfd = fds.into_iter().next().context("the process did not come along")?;
-                Ok((Child { pid, pidfd }, conversation))
+                return Ok((Child { pid, pidfd }, conversation));
             }
-            Some((FromInit::InitFailed(failure), _)) => Err(failure.into()),
-            _ => bail!("the process that was to enter the container died"),
-        }
+            Ok(Some((FromInit::InitFailed(failure), _))) => failure.into(),
+            Err(error) => error,
+            _ => anyhow!("the process that was to enter the container died"),
+        };
+        // One that was not announced ends by itself; unreaped it would keep the container's PID namespace from ending.
+        process::reap_group(joiner.pid);
+        Err(failed)
     }
 
     fn run(mut self, monitor: OwnedFd) -> ! {
@@ -151,6 +155,8 @@ impl Joiner<'_> {
         process::close_all_but(&own.chain(streams).collect::<Vec<_>>()).context("cannot close inherited descriptors")?;
         process::set_dumpable(false)?;
         umask(Mode::empty());
+        // By this group Monitor finds a child of ours that we could not announce.
+        nix::unistd::setpgid(nix::unistd::Pid::this(), nix::unistd::Pid::this()).context("cannot begin a process group")?;
         // The host's: in the container anything may stand in its place.
         let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
         self.namespaces.enter(self.init).context("cannot enter the container: has it ended?")?;
@@ -159,11 +165,14 @@ impl Joiner<'_> {
         match process::fork(SIBLING).context("cannot start a process in the container")? {
             Fork::Child => {
                 drop(announcing);
-                let _ = nix::unistd::read(&announced, &mut [0]);
+                if nix::unistd::read(&announced, &mut [0]) != Ok(1) {
+                    process::exit_now(EXIT_NOT_FOUND);
+                }
             }
             Fork::Parent(child) => {
                 milestone("joiner-cloned");
                 wire::send(monitor, &FromInit::JoinerCloned(child.pid), &[child.pidfd.as_fd()])?;
+                nix::unistd::write(&announcing, &[0])?;
                 process::exit_now(0)
             }
         }

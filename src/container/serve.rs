@@ -181,9 +181,9 @@ impl<'a> Server<'a> {
         self.ending.as_ref().is_some_and(|ending| !ending.again)
     }
 
-    /// Forgets a finished request for an end; true when it was one for another start.
+    /// True once when the end that has come was asked for only to start it again.
     pub fn take_restart(&mut self) -> bool {
-        self.ending.take().is_some_and(|ending| ending.again)
+        self.ending.take_if(|ending| ending.again).is_some()
     }
 
     /// The payload runs: tells those who wait for that. The Client that started it gets the console, or the payload's stdin.

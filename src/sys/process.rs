@@ -151,6 +151,12 @@ fn wait_pidfd(pidfd: BorrowedFd, options: i32) -> io::Result<Option<Exit>> {
     })
 }
 
+/// Waits for the children that are in a process group, and reaps them (waitid(2) P_PGID).
+pub fn reap_group(group: i32) {
+    // SAFETY: a null siginfo is allowed: how they ended does not matter.
+    while unsafe { libc::waitid(libc::P_PGID, group as libc::id_t, std::ptr::null_mut(), libc::WEXITED) } == 0 {}
+}
+
 /// Reaps any child that has ended, without waiting: its pid and how it ended; None when there is none yet.
 pub fn reap_any() -> io::Result<Option<(i32, Exit)>> {
     // SAFETY: as in wait_pidfd.
