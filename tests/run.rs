@@ -184,7 +184,7 @@ fn what_follows_the_image_is_the_command() {
 #[test]
 fn an_unknown_flag_is_refused_and_nothing_is_made() {
     let rl = Rl::new();
-    for flag in ["--gpus=all", "--memory=1g", "--privilegd", "-Z"] {
+    for flag in ["--gpus=all", "--memori=1g", "--privilegd", "-Z"] {
         let run = rl.cmd(["run", flag, "rootfs:/", "true"]).code(125);
         assert!(run.stderr().contains(&flag[..flag.find('=').unwrap_or(flag.len())]), "{run}");
         assert_eq!(run.stdout(), "");

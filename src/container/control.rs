@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::record::{self, Record};
 use super::serve::CONTROL;
@@ -12,23 +12,35 @@ use crate::sys::sock;
 
 /// Begins a conversation with the container's Monitor.
 pub fn connect(record: &Record) -> Result<OwnedFd> {
-    let name = &record.config.name;
-    let directory = record::open_directory(&record.directory).map_err(|_| anyhow!("container \"{name}\" is gone"))?;
-    match sock::connect(directory.as_fd(), CONTROL) {
-        Ok(socket) => Ok(socket),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            bail!("container \"{name}\" is not running")
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot reach the monitor of \"{name}\"")),
-    }
+    reach(record)?.ok_or_else(|| not_running(record))
 }
 
-/// Asks and waits for the answer. None: Monitor has died, or the container has ended meanwhile.
+/// Asks for something that only a running container can do.
+pub fn tell(record: &Record, request: &FromClient) -> Result<()> {
+    ask(record, request)?.map(drop).ok_or_else(|| not_running(record))
+}
+
+/// Asks and waits for the answer. None: the container has ended meanwhile, as its record says by now; or Monitor has died.
 pub fn ask(record: &Record, request: &FromClient) -> Result<Option<(FromMonitor, Vec<OwnedFd>)>> {
-    let conversation = connect(record)?;
-    wire::send(&conversation, request, &[])?;
+    let Some(conversation) = reach(record)? else { return Ok(None) };
+    if wire::send(&conversation, request, &[]).is_err() {
+        return Ok(None);
+    }
     match wire::receive::<FromMonitor>(&conversation)? {
         Some((FromMonitor::MonitorFailed(failure), _)) => Err(failure.into()),
         answer => Ok(answer),
     }
+}
+
+fn reach(record: &Record) -> Result<Option<OwnedFd>> {
+    let Ok(directory) = record::open_directory(&record.directory) else { return Ok(None) };
+    match sock::connect(directory.as_fd(), CONTROL) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot reach the monitor of \"{}\"", record.config.name)),
+    }
+}
+
+fn not_running(record: &Record) -> anyhow::Error {
+    anyhow!("container \"{}\" is not running", record.config.name)
 }

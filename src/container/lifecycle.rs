@@ -124,7 +124,7 @@ pub fn kill(record: &Record, signal: i32) -> Result<()> {
     if signal == libc::SIGKILL {
         return end(record, Some(signal), Some(-1), false).map(drop);
     }
-    control::ask(record, &FromClient::ClientKill(signal)).map(drop)
+    control::tell(record, &FromClient::ClientKill(signal))
 }
 
 /// `rl restart`: what is up ends and starts again under the same Monitor; what is down starts.
@@ -208,7 +208,7 @@ pub fn pause(record: &Record, pause: bool) -> Result<()> {
     match (record.state.status, pause) {
         (Status::Paused, true) => bail!("container \"{name}\" is paused already"),
         (Status::Running, false) => bail!("container \"{name}\" is not paused"),
-        _ => control::ask(record, &FromClient::ClientPause(pause)).map(drop),
+        _ => control::tell(record, &FromClient::ClientPause(pause)),
     }
 }
 
@@ -226,7 +226,7 @@ pub fn update(paths: &Paths, wanted: &str, restart: Option<RestartPolicy>, limit
     match &held {
         Held::Up(record) => {
             let resources = (!limits.is_empty()).then(|| Box::new(resources));
-            control::ask(record, &FromClient::ClientUpdate { restart, resources }).map(drop)
+            control::tell(record, &FromClient::ClientUpdate { restart, resources })
         }
         Held::Down(record, lock) => {
             let mut config = record.config.clone();
@@ -247,7 +247,7 @@ pub fn rename(paths: &Paths, wanted: &str, name: &str) -> Result<()> {
     }
     record::take_name(paths, name, &old.id)?;
     let renamed = match &held {
-        Held::Up(record) => control::ask(record, &FromClient::ClientRename(name.into())).map(drop),
+        Held::Up(record) => control::tell(record, &FromClient::ClientRename(name.into())),
         Held::Down(record, lock) => {
             let config = super::config::Config { name: name.into(), named: true, ..record.config.clone() };
             record::write_json(lock, "config.json", &config)

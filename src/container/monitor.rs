@@ -385,9 +385,9 @@ impl Monitor {
         server.state = server.state.clone().started(payload.init.pid, started)?;
         if matches!(self.origin, Origin::Client(..)) {
             server.tell_started(payload, first);
+            server.listen()?;
             server.write()?;
             milestone("monitor-started");
-            server.listen()?;
         } else {
             server.listen()?;
             server.write()?;

@@ -583,11 +583,12 @@ impl<'a> Server<'a> {
         if self.config.auto_remove {
             return Ok(Some(remove::retire(self.store, &self.config, true)?));
         }
+        self.state = self.state.clone().ended(Event::Ended, exit_code, error.map(|error| error.message.clone()))?;
+        self.write()?;
+        // After the record: who is not heard any more finds the end there.
         if self.listener.take().is_some() {
             let _ = nix::unistd::unlinkat(&self.directory, CONTROL, nix::unistd::UnlinkatFlags::NoRemoveDir);
         }
-        self.state = self.state.clone().ended(Event::Ended, exit_code, error.map(|error| error.message.clone()))?;
-        self.write()?;
         Ok(None)
     }
 

@@ -13,7 +13,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 /// How far down a descriptor is held for each level; deeper directories are moved up first.
 const DEPTH: usize = 64;
 
-/// Removes `name` below `parent`, whatever it is and however deep. What does not exist is removed already.
+/// Removes `name` below `parent`, whatever it is and however deep. What does not exist is removed already, by another process perhaps.
 pub fn remove(parent: BorrowedFd, name: &CStr) -> nix::Result<()> {
     let mut moved = Moved { top: parent, count: 0 };
     moved.remove(parent, name, 0)?;
@@ -75,13 +75,10 @@ impl Moved<'_> {
         if depth == DEPTH {
             let deep = self.name(self.count);
             self.count += 1;
-            return renameat(parent, name, self.top, deep.as_c_str());
+            return gone_is_removed(renameat(parent, name, self.top, deep.as_c_str()));
         }
-        self.remove_children(parent, name, depth)?;
-        match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-            Err(Errno::ENOENT) => Ok(()),
-            other => other,
-        }
+        gone_is_removed(self.remove_children(parent, name, depth))?;
+        gone_is_removed(unlinkat(parent, name, UnlinkatFlags::RemoveDir))
     }
 
     fn remove_children(&mut self, parent: BorrowedFd, name: &CStr, depth: usize) -> nix::Result<()> {
@@ -99,6 +96,13 @@ impl Moved<'_> {
             self.remove(dir.as_fd(), child, depth + 1)?;
         }
         Ok(())
+    }
+}
+
+fn gone_is_removed(result: nix::Result<()>) -> nix::Result<()> {
+    match result {
+        Err(Errno::ENOENT) => Ok(()),
+        other => other,
     }
 }
 
@@ -126,6 +130,23 @@ mod tests {
         remove(parent.as_fd(), c"tree").unwrap();
         remove(parent.as_fd(), c"tree").unwrap();
         assert!(!dir.path().join("tree").exists() && dir.path().join("kept").exists());
+    }
+
+    #[test]
+    fn two_may_remove_one_tree() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            for n in 0..200 {
+                fs::create_dir_all(dir.path().join(format!("tree/{}/{n}", n % 7))).unwrap();
+            }
+            let parent = fs::File::open(dir.path()).unwrap();
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| remove(parent.as_fd(), c"tree"));
+                remove(parent.as_fd(), c"tree").unwrap();
+                other.join().unwrap().unwrap();
+            });
+            assert!(!dir.path().join("tree").exists());
+        }
     }
 
     #[test]
