@@ -34,6 +34,9 @@ _rl() {
             rl,generate)
                 cmd="rl__subcmd__generate"
                 ;;
+            rl,healthcheck)
+                cmd="rl__subcmd__healthcheck"
+                ;;
             rl,history)
                 cmd="rl__subcmd__history"
                 ;;
@@ -112,6 +115,9 @@ _rl() {
             rl,wait)
                 cmd="rl__subcmd__wait"
                 ;;
+            rl__subcmd__healthcheck,run)
+                cmd="rl__subcmd__healthcheck__subcmd__run"
+                ;;
             rl__subcmd__image,exists)
                 cmd="rl__subcmd__image__subcmd__exists"
                 ;;
@@ -179,7 +185,7 @@ _rl() {
 
     case "${cmd}" in
         rl)
-            opts="-h -V --root --help --version run pull create start stop restart kill pause unpause wait exec attach rename port ps rm stats update inspect logs images rmi tag history image system events cp volume unshare info generate"
+            opts="-h -V --root --help --version run pull create start stop restart kill pause unpause wait exec attach rename port ps rm stats update healthcheck inspect logs images rmi tag history image system events cp volume unshare info generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -241,7 +247,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__create)
-            opts="-i -t -e -w -u -h -l -v -p -P -m -c -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
+            opts="-i -t -e -w -u -h -l -v -p -P -m -c -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -507,6 +513,34 @@ _rl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --health-cmd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-retries)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-start-period)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-start-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-on-failure)
+                    COMPREPLY=($(compgen -W "none kill restart stop" -- "${cur}"))
+                    return 0
+                    ;;
                 --systemd)
                     COMPREPLY=($(compgen -W "true false always" -- "${cur}"))
                     return 0
@@ -633,6 +667,42 @@ _rl() {
         rl__subcmd__generate)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rl__subcmd__healthcheck)
+            opts="-h --root --help run"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rl__subcmd__healthcheck__subcmd__run)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1207,7 +1277,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__run)
-            opts="-d -i -t -e -w -u -h -l -v -p -P -m -c -q -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
+            opts="-d -i -t -e -w -u -h -l -v -p -P -m -c -q -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1479,6 +1549,34 @@ _rl() {
                     ;;
                 --cpu-rt-runtime)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-cmd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-retries)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-start-period)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-start-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-on-failure)
+                    COMPREPLY=($(compgen -W "none kill restart stop" -- "${cur}"))
                     return 0
                     ;;
                 --systemd)

@@ -45,6 +45,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "stats" -d 'Show what running containers use, until interrupted'
 complete -c rl -n "__fish_rl_needs_command" -f -a "update" -d 'Change what containers may use, running or not'
+complete -c rl -n "__fish_rl_needs_command" -f -a "healthcheck" -d 'Check the health of containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, images and volumes, as JSON'
 complete -c rl -n "__fish_rl_needs_command" -f -a "logs" -d 'Show what a container has printed'
 complete -c rl -n "__fish_rl_needs_command" -f -a "images" -d 'List images'
@@ -128,6 +129,16 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l memory-swappiness -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l oom-kill-disable -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l cpu-rt-period -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l cpu-rt-runtime -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l health-cmd -d 'Command that tells by exit code 0 that the container is healthy, for its shell or as a JSON list; "none" for no check' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l health-interval -d 'Time between two checks (default: 30s)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l health-timeout -d 'Time after which a check has failed and is killed (default: 30s)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l health-retries -d 'Failures in a row that make it unhealthy (default: 3)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l health-start-period -d 'Time after the start in which failures do not count (default: 0s)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l health-start-interval -d 'Time between two checks in the start period (default: 5s)' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l health-on-failure -d 'What to do with it once it is unhealthy (default: none)' -r -f -a "none\t'Nothing'
+kill\t'SIGKILL; its restart policy says what follows'
+restart\t'Stop it and start it again'
+stop\t'Stop it'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l systemd -d 'Prepare for systemd as the command: a cgroup of its own to divide, tmpfs on /run and /tmp, SIGRTMIN+3 to stop' -r -f -a "true\t'When the command is an init system\'s'
 false\t''
 always\t''"
@@ -147,6 +158,7 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the containe
 complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
 complete -c rl -n "__fish_rl_using_subcommand run" -s P -l publish-all -d 'Publish every port that the image exposes, on free ports'
+complete -c rl -n "__fish_rl_using_subcommand run" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
 complete -c rl -n "__fish_rl_using_subcommand run" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -220,6 +232,16 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l memory-swappiness -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l oom-kill-disable -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l cpu-rt-period -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l cpu-rt-runtime -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l health-cmd -d 'Command that tells by exit code 0 that the container is healthy, for its shell or as a JSON list; "none" for no check' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l health-interval -d 'Time between two checks (default: 30s)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l health-timeout -d 'Time after which a check has failed and is killed (default: 30s)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l health-retries -d 'Failures in a row that make it unhealthy (default: 3)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l health-start-period -d 'Time after the start in which failures do not count (default: 0s)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l health-start-interval -d 'Time between two checks in the start period (default: 5s)' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l health-on-failure -d 'What to do with it once it is unhealthy (default: none)' -r -f -a "none\t'Nothing'
+kill\t'SIGKILL; its restart policy says what follows'
+restart\t'Stop it and start it again'
+stop\t'Stop it'"
 complete -c rl -n "__fish_rl_using_subcommand create" -l systemd -d 'Prepare for systemd as the command: a cgroup of its own to divide, tmpfs on /run and /tmp, SIGRTMIN+3 to stop' -r -f -a "true\t'When the command is an init system\'s'
 false\t''
 always\t''"
@@ -238,6 +260,7 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l rm -d 'Remove the conta
 complete -c rl -n "__fish_rl_using_subcommand create" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand create" -l read-only -d 'Make the container\'s root file system read-only'
 complete -c rl -n "__fish_rl_using_subcommand create" -s P -l publish-all -d 'Publish every port that the image exposes, on free ports'
+complete -c rl -n "__fish_rl_using_subcommand create" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand create" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
 complete -c rl -n "__fish_rl_using_subcommand create" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -332,6 +355,11 @@ complete -c rl -n "__fish_rl_using_subcommand update" -l cpu-rt-runtime -r
 complete -c rl -n "__fish_rl_using_subcommand update" -l restart -d 'When to start it again after its end: no, on-failure[:N], always, unless-stopped' -r
 complete -c rl -n "__fish_rl_using_subcommand update" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand update" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -f -a "run" -d 'Run a container\'s health check now; exits 0 when it passes, 1 when it fails, 125 when it cannot be run'
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l type -d 'Only objects of this kind (without it: a container, else an image, else a volume)' -r -f -a "container\t''
 image\t''
 volume\t''"

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::container::config::Config;
-use crate::container::record::{Record, State};
+use crate::container::health;
+use crate::container::record::Record;
 use crate::container::state::Status;
 use crate::network::ports::PortMapping;
 use crate::oci::runtime::Mount;
@@ -19,7 +20,7 @@ pub fn container(record: &Record) -> Value {
         "Created": config.created,
         "Path": process.args.first().map_or("", String::as_str),
         "Args": process.args.get(1..).unwrap_or_default(),
-        "State": shown_state(state),
+        "State": shown_state(record),
         "Image": config.image_id,
         "ResolvConfPath": "",
         "HostnamePath": "",
@@ -47,12 +48,13 @@ pub fn container(record: &Record) -> Value {
 /// Go's zero time, which Docker shows for what has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-fn shown_state(state: &State) -> Value {
+fn shown_state(record: &Record) -> Value {
+    let state = &record.state;
     let word = state.status.word();
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| NEVER.into());
     // As Docker, 0 for what has none yet; but nobody knows how a lost one ended.
     let code = state.exit_code.or(if state.status == Status::Lost { None } else { Some(0) });
-    json!({
+    let mut shown = json!({
         "Status": word,
         // As Docker: a paused container runs too.
         "Running": matches!(word, "running" | "paused" | "restarting"),
@@ -65,7 +67,12 @@ fn shown_state(state: &State) -> Value {
         "Error": state.error.clone().unwrap_or_default(),
         "StartedAt": time(&state.started_at),
         "FinishedAt": time(&state.finished_at),
-    })
+    });
+    // As Docker: only there where there is a check.
+    if let Ok(Some(health)) = health::of(record) {
+        shown["Health"] = json!(health);
+    }
+    shown
 }
 
 fn host_config(config: &Config) -> Value {
@@ -149,7 +156,7 @@ fn limits(config: &Config) -> Value {
 fn container_config(config: &Config) -> Value {
     let process = &config.spec.process;
     let exposed: Map<String, Value> = config.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
-    json!({
+    let mut shown = json!({
         "Hostname": config.spec.hostname,
         "Domainname": "",
         "User": process.user.username,
@@ -169,7 +176,12 @@ fn container_config(config: &Config) -> Value {
         "OnBuild": null,
         "Labels": config.labels,
         "StopSignal": signal(config.stop_signal),
-    })
+    });
+    if let Some(health) = &config.health {
+        shown["Healthcheck"] = json!(health.check);
+        shown["HealthcheckOnFailureAction"] = json!(health.on_failure.word());
+    }
+    shown
 }
 
 /// `SIGTERM`; a real-time signal is a number.

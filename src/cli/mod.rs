@@ -9,6 +9,7 @@ mod exec;
 mod filters;
 mod generate;
 mod glob;
+mod healthcheck;
 mod history;
 mod image;
 mod images;
@@ -87,6 +88,8 @@ enum Verb {
     Rm(rm::Args),
     Stats(stats::Args),
     Update(Box<update::Args>),
+    #[command(subcommand)]
+    Healthcheck(healthcheck::Verb),
     Inspect(inspect::Args),
     Logs(logs::Args),
     Images(images::Args),
@@ -211,6 +214,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Rm(args) => rm::run(&args, &context),
         Verb::Stats(args) => stats::run(&args, &context),
         Verb::Update(args) => update::run(&args, &context),
+        Verb::Healthcheck(verb) => healthcheck::run(&verb, &context),
         Verb::Inspect(args) => inspect::run(&args, &context),
         Verb::Logs(args) => logs::run(&args, &context),
         Verb::Images(args) => images::run(&args, &context),

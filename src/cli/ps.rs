@@ -10,7 +10,7 @@ use super::{Context, output};
 use crate::container::record::{self, Record};
 use crate::container::state::Status;
 use crate::container::survey::survey;
-use crate::container::{moment, remove};
+use crate::container::{health, moment, remove};
 
 /// List containers
 #[derive(Debug, clap::Args)]
@@ -135,7 +135,7 @@ fn fits(record: &Record, filters: &Filters) -> bool {
         && filters.any("ancestor", |wanted| is_of(record, wanted))
         && filters.any("volume", volume)
         && filters.any("network", network)
-        && filters.any("health", |wanted| wanted == "none")
+        && filters.any("health", |wanted| wanted == health_of(record).map_or("none", |health| health.word()))
         && filters.any("expose", port)
         // No port is published before there are networks.
         && filters.any("publish", |_| false)
@@ -198,12 +198,25 @@ fn command(args: &[String], whole: bool) -> String {
     format!("\"{shown}\"")
 }
 
+/// A damaged file is nothing to fail a whole list for.
+fn health_of(record: &Record) -> Option<health::Status> {
+    health::of(record).ok().flatten().map(|health| health.status)
+}
+
 fn status(record: &Record) -> String {
     let state = &record.state;
     let since = |time: &Option<String>| time.as_deref().map(output::ago).unwrap_or_default();
     match state.status {
         Status::Created => "Created".into(),
-        Status::Running => format!("Up {}", since(&state.started_at)),
+        Status::Running => {
+            let health = match health_of(record) {
+                None => "",
+                Some(health::Status::Starting) => " (health: starting)",
+                Some(health::Status::Healthy) => " (healthy)",
+                Some(health::Status::Unhealthy) => " (unhealthy)",
+            };
+            format!("Up {}{health}", since(&state.started_at))
+        }
         Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code.unwrap_or(0), since(&state.finished_at)),
         Status::Lost => "Lost".into(),

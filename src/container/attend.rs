@@ -142,7 +142,7 @@ impl Attendance<'_> {
                     return Ok(Some(Outcome::Ended(exit_code)));
                 }
                 Some((FromMonitor::MonitorFailed(failure), _)) => return Err(failure.into()),
-                Some((FromMonitor::MonitorDone, _)) => {}
+                Some((FromMonitor::MonitorDone | FromMonitor::MonitorChecked { .. }, _)) => {}
                 None => return Ok(None),
             }
         }

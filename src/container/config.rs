@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::health::HealthConfig;
 use super::log::{self, LogConfig};
 use super::options::{Cgroups, Options, Share, Systemd};
 use super::parse::{MountSource, MountSpec};
@@ -49,6 +50,8 @@ pub struct Config {
     pub stop_timeout: Option<u32>,
     #[serde(default)]
     pub restart: RestartPolicy,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub health: Option<HealthConfig>,
     pub network: NetworkMode,
     /// `/etc/hosts` lines asked for.
     pub add_hosts: Vec<(String, std::net::IpAddr)>,
@@ -144,6 +147,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         stop_signal: stop_signal(options, given.image, systemd)?,
         stop_timeout: options.stop_timeout,
         restart: restart(options)?,
+        health: options.health.over(given.image)?,
         systemd,
         id: given.id,
         name: given.name,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::attend::Company;
 use super::events;
+use super::health;
 use super::record::{self, Record};
 use super::resources::{self, Limits};
 use super::restart::RestartPolicy;
@@ -17,11 +18,12 @@ use super::watch::{Turn, Watch};
 use super::wire::{FromClient, FromMonitor};
 use super::{attend, control, launch, remove};
 use crate::cgroup;
+use crate::error::Advise;
 use crate::host::paths::Paths;
 use crate::userns::shared::Pending;
 
 /// Seconds between the stop signal and SIGKILL, where nobody says otherwise.
-const STOP_TIMEOUT: u32 = 10;
+pub const STOP_TIMEOUT: u32 = 10;
 
 /// A container, taken hold of.
 pub enum Held {
@@ -202,6 +204,20 @@ fn next_end(record: &Record) -> Result<u8> {
     }
 }
 
+/// `rl healthcheck run`: whether the check has passed, and how the container is.
+pub fn check(record: &Record) -> Result<(bool, health::Status)> {
+    let name = &record.config.name;
+    if record.config.health.is_none() {
+        return Err(anyhow!("container \"{name}\" has no health check")).hint(|| "rl run --health-cmd COMMAND …");
+    }
+    let answer = if record.alive { control::ask(record, &FromClient::ClientCheck)? } else { None };
+    match answer {
+        Some((FromMonitor::MonitorChecked { passed, status }, _)) => Ok((passed, status)),
+        Some((other, _)) => bail!("unexpected {other:?}"),
+        None => bail!("container \"{name}\" is not running"),
+    }
+}
+
 /// `rl pause` and `rl unpause`.
 pub fn pause(record: &Record, pause: bool) -> Result<()> {
     let name = &record.config.name;
@@ -214,7 +230,12 @@ pub fn pause(record: &Record, pause: bool) -> Result<()> {
 
 /// `rl update`: of one that runs, what it may use from this moment; of any other, from its next start on.
 pub fn update(paths: &Paths, wanted: &str, restart: Option<RestartPolicy>, limits: &Limits) -> Result<()> {
-    let held = hold(paths, wanted)?;
+    while !try_update(hold(paths, wanted)?, restart, limits)? {}
+    Ok(())
+}
+
+/// False: it was up, and has ended meanwhile.
+fn try_update(held: Held, restart: Option<RestartPolicy>, limits: &Limits) -> Result<bool> {
     let (Held::Up(record) | Held::Down(record, _)) = &held;
     let config = &record.config;
     if config.auto_remove && restart.is_some_and(|policy| policy != RestartPolicy::No) {
@@ -226,13 +247,13 @@ pub fn update(paths: &Paths, wanted: &str, restart: Option<RestartPolicy>, limit
     match &held {
         Held::Up(record) => {
             let resources = (!limits.is_empty()).then(|| Box::new(resources));
-            control::tell(record, &FromClient::ClientUpdate { restart, resources })
+            Ok(control::ask(record, &FromClient::ClientUpdate { restart, resources })?.is_some())
         }
         Held::Down(record, lock) => {
             let mut config = record.config.clone();
             config.spec.linux.resources = resources;
             config.restart = restart.unwrap_or(config.restart);
-            record::write_json(lock, "config.json", &config)
+            record::write_json(lock, "config.json", &config).map(|()| true)
         }
     }
 }
@@ -246,13 +267,10 @@ pub fn rename(paths: &Paths, wanted: &str, name: &str) -> Result<()> {
         bail!("container \"{name}\" has this name already");
     }
     record::take_name(paths, name, &old.id)?;
-    let renamed = match &held {
-        Held::Up(record) => control::tell(record, &FromClient::ClientRename(name.into())),
-        Held::Down(record, lock) => {
-            let config = super::config::Config { name: name.into(), named: true, ..record.config.clone() };
-            record::write_json(lock, "config.json", &config)
-        }
-    };
+    let mut renamed = give_name(&held, name);
+    while let Ok(false) = renamed {
+        renamed = hold(paths, &old.id).and_then(|held| give_name(&held, name));
+    }
     if renamed.is_err() {
         let _ = std::fs::remove_file(paths.names().join(name));
     } else {
@@ -262,5 +280,16 @@ pub fn rename(paths: &Paths, wanted: &str, name: &str) -> Result<()> {
         let now = Record { config: super::config::Config { name: name.into(), ..old.clone() }, ..record.clone() };
         events::by_client(&now, "rename", &[("oldName", format!("/{}", old.name))]);
     }
-    renamed
+    renamed.map(drop)
+}
+
+/// False: it was up, and has ended meanwhile.
+fn give_name(held: &Held, name: &str) -> Result<bool> {
+    match held {
+        Held::Up(record) => Ok(control::ask(record, &FromClient::ClientRename(name.into()))?.is_some()),
+        Held::Down(record, lock) => {
+            let config = super::config::Config { name: name.into(), named: true, ..record.config.clone() };
+            record::write_json(lock, "config.json", &config).map(|()| true)
+        }
+    }
 }

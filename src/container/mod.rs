@@ -8,6 +8,7 @@ pub mod copy;
 pub mod events;
 pub mod exec;
 pub mod execute;
+pub mod health;
 pub mod init;
 pub mod join;
 pub mod launch;

@@ -383,6 +383,7 @@ impl Monitor {
     fn attend(&self, server: &mut Server, payload: &mut Payload, first: bool) -> Result<End> {
         let started = record::start_time(payload.init.pid);
         server.state = server.state.clone().started(payload.init.pid, started)?;
+        server.begin_checks();
         if matches!(self.origin, Origin::Client(..)) {
             server.tell_started(payload, first);
             server.listen()?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::health::flags::HealthFlags;
 use super::log::Driver;
 use super::obtain::Policy;
 use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, UsernsMode};
@@ -170,6 +171,8 @@ pub struct Options {
     pub oom_score_adj: Option<i32>,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub health: HealthFlags,
     /// Prepare for systemd as the command: a cgroup of its own to divide, tmpfs on /run and /tmp, SIGRTMIN+3 to stop
     #[arg(long, value_name = "WHEN", default_value = "true")]
     pub systemd: Systemd,

@@ -3,6 +3,8 @@
 //! It serves the Client that started the container and whoever connects to `control` in the record's directory, reads the payload's
 //! output, reaps the payload and what was executed beside it, and keeps the deadlines. Nothing in it blocks on a process of the container.
 
+mod checks;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -32,6 +34,7 @@ use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::sock;
 use crate::userns::idmap::IdMaps;
+use checks::Checks;
 
 /// Name of the socket in the record's directory.
 pub const CONTROL: &str = "control";
@@ -124,6 +127,8 @@ pub struct Server<'a> {
     listener: Option<OwnedFd>,
     callers: Vec<Caller>,
     executed: Vec<Executed>,
+    /// Where its health is checked, and the payload runs.
+    checks: Option<Checks>,
     ending: Option<Ending>,
     /// Outputs that the Client who started the container reads itself, for when it is gone.
     left: Vec<(log::Stream, OwnedFd)>,
@@ -153,6 +158,7 @@ impl<'a> Server<'a> {
             listener: None,
             callers,
             executed,
+            checks: None,
             ending: None,
             left,
         }
@@ -216,7 +222,8 @@ impl<'a> Server<'a> {
                 return Ok(Turn::Stopped);
             }
             let deadline = self.ending.as_ref().and_then(|ending| ending.deadline);
-            let next = [due, deadline].into_iter().flatten().min();
+            let check = self.checks.as_ref().and_then(Checks::deadline);
+            let next = [due, deadline, check].into_iter().flatten().min();
             let ready = self.poll(payload.as_deref(), next)?;
             if let Some(payload) = payload.as_deref().filter(|payload| ready.contains(&payload.init.pidfd.as_raw_fd())) {
                 return Ok(Turn::Ended(payload.init.wait().context("cannot reap the payload")?));
@@ -232,6 +239,7 @@ impl<'a> Server<'a> {
             self.notice_oom(&ready)?;
             self.outputs.advance(&ready);
             self.advance_executed(&ready);
+            self.advance_checks(&ready, payload.as_deref())?;
             self.serve(&ready, payload.as_deref_mut())?;
             if self.listener.as_ref().is_some_and(|listener| ready.contains(&listener.as_raw_fd())) {
                 self.accept();
@@ -245,12 +253,8 @@ impl<'a> Server<'a> {
         let reads = |fd| PollFd::new(fd, PollFlags::POLLIN);
         set.extend(self.listener.iter().map(|fd| reads(fd.as_fd())));
         set.extend(self.callers.iter().map(|caller| reads(caller.socket.as_fd())));
-        for executed in &self.executed {
-            set.extend([&executed.starting, &executed.caller].into_iter().flatten().map(|fd| reads(fd.as_fd())));
-            if executed.starting.is_none() {
-                set.push(reads(executed.child.pidfd.as_fd()));
-            }
-        }
+        set.extend(self.executed.iter().flat_map(Executed::interests));
+        set.extend(self.checks.iter().flat_map(Checks::interests));
         let events = self.scope.as_ref().and_then(|scope| scope.cgroup.events());
         set.extend(events.map(|events| PollFd::new(events, PollFlags::POLLPRI)));
         set.extend(self.outputs.interests());
@@ -289,6 +293,10 @@ impl<'a> Server<'a> {
             };
             if let FromClient::ClientExec { streams, window, detached } = message {
                 self.execute(payload.as_deref(), caller.socket, fds, streams, window, detached);
+                continue;
+            }
+            if let FromClient::ClientCheck = message {
+                self.check_now(payload.as_deref(), caller.socket);
                 continue;
             }
             let name = self.config.name.clone();
@@ -346,13 +354,7 @@ impl<'a> Server<'a> {
             }
             FromClient::ClientStop { signal: number, patience, again } => {
                 caller.awaits = if again { Awaits::Start } else { Awaits::LastEnd };
-                let deadline = patience.map(|patience| Instant::now() + Duration::from_millis(patience));
-                self.state.stopped = !again;
-                self.ending = Some(Ending { deadline, again });
-                milestone("stop-asked");
-                self.happened("kill", &[("signal", number.to_string())]);
-                let _ = signal(number);
-                return self.thaw();
+                return self.stop(payload.as_deref(), number, patience, again);
             }
             FromClient::ClientKill(number) => {
                 signal(number).context("cannot send the signal")?;
@@ -370,11 +372,23 @@ impl<'a> Server<'a> {
             FromClient::ClientMapped
             | FromClient::ClientScoped { .. }
             | FromClient::ClientRecorded
+            | FromClient::ClientCheck
             | FromClient::ClientExec { .. } => {
                 bail!("a message that makes no sense here")
             }
         }
         wire::send(&caller.socket, &FromMonitor::MonitorDone, &[])
+    }
+
+    /// Has the payload end: by this signal, or when `patience`, in milliseconds, is over.
+    fn stop(&mut self, payload: Option<&Payload>, signal: i32, patience: Option<u64>, again: bool) -> Result<()> {
+        let deadline = patience.map(|patience| Instant::now() + Duration::from_millis(patience));
+        self.state.stopped = !again;
+        self.ending = Some(Ending { deadline, again });
+        milestone("stop-asked");
+        self.happened("kill", &[("signal", signal.to_string())]);
+        payload.into_iter().for_each(|payload| drop(payload.init.signal(signal)));
+        self.thaw()
     }
 
     /// From now on all output goes there too.
@@ -399,6 +413,7 @@ impl<'a> Server<'a> {
         let status = self.state.status.after(if pause { Event::Paused } else { Event::Resumed })?;
         scope.cgroup.freeze(pause)?;
         self.state.status = status;
+        self.suspend_checks(pause);
         self.happened(if pause { "pause" } else { "unpause" }, &[]);
         self.write()
     }
@@ -409,6 +424,7 @@ impl<'a> Server<'a> {
             (Some(scope), Status::Paused) => {
                 self.state.status = self.state.status.after(Event::Resumed)?;
                 scope.cgroup.freeze(false)?;
+                self.suspend_checks(false);
                 self.write()
             }
             _ => Ok(()),
@@ -479,45 +495,56 @@ impl<'a> Server<'a> {
         detached: bool,
     ) {
         milestone("exec-asked");
-        let started = payload.ok_or_else(|| anyhow!("is not running")).and_then(|payload| {
-            if self.state.status == Status::Paused {
-                // It would be born frozen, and never answer.
-                return Err(anyhow!("is paused")).hint(|| format!("rl unpause {}", self.config.name));
-            }
-            let (process, streams) = unpack(fds, streams)?;
-            let streams = if process.terminal { None } else { Some(streams) };
-            let command = process.args.first().cloned().unwrap_or_default();
-            let (maps, name, namespaces) = (self.maps, self.config.name.as_str(), &payload.namespaces);
-            self.execs += 1;
-            let leaf = self.scope.as_ref().map(|scope| scope.cgroup.make_exec(self.execs)).transpose()?;
-            let cgroup = leaf.as_ref().map(|leaf| leaf.as_fd());
-            Joiner { name, process, streams, window, maps, init: payload.init.pidfd.as_fd(), namespaces, cgroup }
-                .start()
-                .map(|(child, starting)| (command, child, starting))
-        });
+        let started = unpack(fds, streams).and_then(|(process, streams)| self.join(payload, process, streams, window));
         match started {
-            Ok((command, child, starting)) => {
-                let action = |action: &str| events::Event::of_container(&self.config, &format!("{action}: {command}"), &[]);
+            Ok(executed) => {
+                let action = |action: &str| {
+                    let action = format!("{action}: {}", executed.command);
+                    events::Event::of_container(&self.config, &action, &[])
+                };
                 events::tell(self.store, &[action("exec_create"), action("exec_start")]);
-                let (starting, caller) = (Some(starting), Some(caller));
-                self.executed.push(Executed {
-                    number: self.execs,
-                    command,
-                    child,
-                    starting,
-                    ready: false,
-                    console: None,
-                    caller,
-                    detached,
-                    failure: None,
-                    exit_code: 0,
-                });
+                self.executed.push(Executed { caller: Some(caller), detached, ..executed });
             }
             Err(error) => {
                 let failure = Failure::from(&error.context(format!("container \"{}\"", self.config.name)));
                 let _ = wire::send(&caller, &FromMonitor::MonitorFailed(failure), &[]);
             }
         }
+    }
+
+    /// Clones a process beside the payload.
+    fn join(
+        &mut self,
+        payload: Option<&Payload>,
+        process: Process,
+        streams: Streams,
+        window: Option<(u16, u16)>,
+    ) -> Result<Executed> {
+        let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
+        if self.state.status == Status::Paused {
+            // It would be born frozen, and never answer.
+            return Err(anyhow!("is paused")).hint(|| format!("rl unpause {}", self.config.name));
+        }
+        let streams = if process.terminal { None } else { Some(streams) };
+        let command = process.args.first().cloned().unwrap_or_default();
+        let (maps, name, namespaces) = (self.maps, self.config.name.as_str(), &payload.namespaces);
+        self.execs += 1;
+        let leaf = self.scope.as_ref().map(|scope| scope.cgroup.make_exec(self.execs)).transpose()?;
+        let cgroup = leaf.as_ref().map(|leaf| leaf.as_fd());
+        let joiner = Joiner { name, process, streams, window, maps, init: payload.init.pidfd.as_fd(), namespaces, cgroup };
+        let (child, starting) = joiner.start()?;
+        Ok(Executed {
+            number: self.execs,
+            command,
+            child,
+            starting: Some(starting),
+            ready: false,
+            console: None,
+            caller: None,
+            detached: true,
+            failure: None,
+            exit_code: 0,
+        })
     }
 
     fn advance_executed(&mut self, ready: &[i32]) {
@@ -538,6 +565,7 @@ impl<'a> Server<'a> {
     /// The payload has ended, and with its PID namespace all that was executed in it.
     pub fn settle(&mut self) {
         self.outputs.drain();
+        self.end_checks();
         for mut executed in std::mem::take(&mut self.executed) {
             if !self.config.spec.linux.has("pid") {
                 executed.kill();
@@ -616,6 +644,13 @@ fn unpack(fds: Vec<OwnedFd>, kinds: [Handed; 3]) -> Result<(Process, Streams)> {
 }
 
 impl Executed {
+    /// What to wait for.
+    fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let ended = if self.starting.is_none() { Some(&self.child.pidfd) } else { None };
+        let fds = [self.starting.as_ref(), self.caller.as_ref(), ended].into_iter().flatten();
+        fds.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
+    }
+
     /// Takes notice of what is ready; false when it is over.
     fn advance(&mut self, ready: &[i32]) -> bool {
         let fired = |fd: &Option<OwnedFd>| fd.as_ref().is_some_and(|fd| ready.contains(&fd.as_raw_fd()));
@@ -694,7 +729,7 @@ impl Executed {
     fn end(&mut self) {
         let exit_code = self.child.wait().map_or(u8::MAX, Exit::code);
         self.exit_code = exit_code;
-        match self.failure.take() {
+        match self.failure.clone() {
             Some(failure) => self.tell(&FromMonitor::MonitorFailed(failure), &[]),
             None => self.tell(&FromMonitor::MonitorEnded { exit_code }, &[]),
         }

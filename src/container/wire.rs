@@ -38,6 +38,7 @@ use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::health;
 use super::restart::RestartPolicy;
 use crate::error::Failure;
 use crate::oci::runtime::Resources;
@@ -83,6 +84,8 @@ pub enum FromClient {
     ClientRename(String),
     /// From now on this policy, these limits.
     ClientUpdate { restart: Option<RestartPolicy>, resources: Option<Box<Resources>> },
+    /// Check its health now. Answered by `MonitorChecked`.
+    ClientCheck,
     /// Hand out descriptors of the payload's user, mount and pid namespace, and of its first process.
     ClientEnter,
 }
@@ -105,6 +108,8 @@ pub enum FromMonitor {
     MonitorFailed(Failure),
     /// It has ended.
     MonitorEnded { exit_code: u8 },
+    /// Its health has been checked: whether this one check passed, and what follows from all of them.
+    MonitorChecked { passed: bool, status: health::Status },
     /// A request is carried out.
     MonitorDone,
 }
