@@ -150,7 +150,7 @@ fn every_other_limit_reaches_its_file() {
 fn statistics_are_the_cgroups() {
     let rl = session!();
     let script = "dd if=/dev/zero of=/dev/shm/file bs=1M count=40 2>/dev/null; echo ready; while :; do :; done";
-    let held = running(&rl, "busy", &["-m", "128m", "--cpus", "0.4"], script);
+    let held = running(&rl, "busy", &["-m", "128m", "--cpus", "0.4", "--network", "none"], script);
     let cgroup = cgroup(&rl, "busy");
     let shown = rl.cmd(["stats", "--no-stream", "--format", "json", "busy"]).ok().json();
     let inactive = |text: &str| number(text.lines().find_map(|l| l.strip_prefix("inactive_file ")).unwrap());

@@ -35,7 +35,10 @@ pub fn sample(payload: BorrowedFd, around: BorrowedFd) -> Sample {
         cpu_usec: read("cpu.stat").and_then(|text| value(&text, "usage_usec")).unwrap_or(0),
         memory: number("memory.current").map(|all| all.saturating_sub(inactive)),
         memory_limit: number("memory.max"),
-        pids: number("pids.current"),
+        // Around the payload there are Monitor and the network's helper.
+        pids: tree::read(payload, "pids.current")
+            .ok()
+            .map_or_else(|| Some(tree::tasks(payload, 0)), |text| text.trim().parse().ok()),
         pids_limit: number("pids.max"),
         block_read,
         block_write,

@@ -132,6 +132,14 @@ fn kill_each(cgroup: BorrowedFd, depth: usize) -> Result<()> {
     Ok(())
 }
 
+/// Threads in the cgroup and below, as the pids controller counts them.
+pub fn tasks(cgroup: BorrowedFd, depth: usize) -> u64 {
+    let here = read(cgroup, "cgroup.threads").map_or(0, |threads| threads.lines().count() as u64);
+    let below = children(cgroup).unwrap_or_default();
+    let below = below.iter().filter(|_| depth < 32).filter_map(|child| open_child(cgroup, child).ok());
+    here + below.map(|child| tasks(child.as_fd(), depth + 1)).sum::<u64>()
+}
+
 /// Whether a process lives in the cgroup or below.
 pub fn populated(cgroup: BorrowedFd) -> Result<bool> {
     Ok(!read(cgroup, "cgroup.events").context("cannot read cgroup.events")?.lines().any(|line| line == "populated 0"))
