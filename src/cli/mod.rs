@@ -56,7 +56,7 @@ use crate::userns::shared::{self, Pending, Userns};
 #[derive(Debug, Parser)]
 #[command(name = "rl", version, disable_help_subcommand = true, arg_required_else_help = true)]
 #[command(
-    after_help = "First steps:\n  rl run rootfs:/ sh            a copy-on-write view of this very system\n  rl run -it oci:DIR sh         an image from an OCI layout"
+    after_help = "First steps:\n  rl run rootfs:/ sh            a copy-on-write view of this very system\n  rl run -it alpine sh          an image from docker.io\n  rl run -d -p 8080:80 nginx    in the background, reached at port 8080"
 )]
 pub struct Cli {
     /// Keep images, containers and volumes in this directory
