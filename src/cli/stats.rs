@@ -96,9 +96,15 @@ fn reader_left() -> bool {
 struct Look {
     record: Record,
     at: Instant,
-    /// None where it does not run.
+    /// None where it does not run, or has no cgroup that counts.
     sample: Option<Sample>,
     network: (u64, u64),
+}
+
+impl Look {
+    fn without(record: Record) -> Look {
+        Look { record, at: Instant::now(), sample: None, network: (0, 0) }
+    }
 }
 
 fn looks(args: &Args, context: &Context) -> Result<Vec<Look>> {
@@ -108,7 +114,7 @@ fn looks(args: &Args, context: &Context) -> Result<Vec<Look>> {
         return Ok(records
             .into_iter()
             .filter(|record| args.all || runs(record))
-            .filter_map(|record| look(record).ok())
+            .map(|record| look(record.clone()).unwrap_or_else(|_| Look::without(record)))
             .collect());
     }
     args.containers.iter().map(|wanted| record::find(&context.paths, wanted).and_then(look)).collect()
@@ -116,7 +122,7 @@ fn looks(args: &Args, context: &Context) -> Result<Vec<Look>> {
 
 fn look(record: Record) -> Result<Look> {
     let at = Instant::now();
-    let Some(pid) = record.state.pid else { return Ok(Look { record, at, sample: None, network: (0, 0) }) };
+    let Some(pid) = record.state.pid else { return Ok(Look::without(record)) };
     let Some(cgroup) = &record.state.cgroup else {
         return Err(anyhow!("container \"{}\" has no cgroup of its own, so nothing counts what it uses", record.config.name))
             .hint(|| "rl info says why there is none");
