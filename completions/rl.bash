@@ -1615,7 +1615,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__start)
-            opts="-a -i -h --attach --interactive --detach-keys --sig-proxy --root --help"
+            opts="-a -i -f -h --attach --interactive --detach-keys --sig-proxy --all --filter --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1627,6 +1627,14 @@ _rl() {
                     ;;
                 --sig-proxy)
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)

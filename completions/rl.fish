@@ -267,9 +267,11 @@ complete -c rl -n "__fish_rl_using_subcommand create" -s h -l help -d 'Print hel
 complete -c rl -n "__fish_rl_using_subcommand start" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
 complete -c rl -n "__fish_rl_using_subcommand start" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''
 false\t''"
+complete -c rl -n "__fish_rl_using_subcommand start" -s f -l filter -d 'Of all only those for which it is so: id, name, label, status, restart-policy, should-start-on-boot' -r
 complete -c rl -n "__fish_rl_using_subcommand start" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand start" -s a -l attach -d 'Stay with it: show its output, pass signals on, end with its exit code'
 complete -c rl -n "__fish_rl_using_subcommand start" -s i -l interactive -d 'Give it this input too'
+complete -c rl -n "__fish_rl_using_subcommand start" -l all -d 'Start all that do not run'
 complete -c rl -n "__fish_rl_using_subcommand start" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand stop" -s t -l time -l timeout -d 'Seconds between the two (default: the container\'s, or 10); -1 waits for ever' -r
 complete -c rl -n "__fish_rl_using_subcommand stop" -s s -l signal -d 'Another signal to begin with' -r

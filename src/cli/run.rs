@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::Context;
 use crate::container::attend::Company;
+use crate::container::boot;
 use crate::container::console::Keys;
 use crate::container::launch;
 use crate::container::options::Options;
@@ -43,5 +44,9 @@ impl Attached {
 pub fn run(args: &Args, context: &mut Context) -> Result<u8> {
     let pending = context.pending.take().unwrap_or_else(|| shared::begin(&context.caller, &context.paths.runtime))?;
     let company = if args.detach { Company::None } else { args.attached.company(args.options.interactive) };
-    launch::run(&args.options, &company, &context.paths, &context.caller, pending)
+    let code = launch::run(&args.options, &company, &context.paths, &context.caller, pending)?;
+    if args.detach {
+        boot::warn_of_logout(&context.paths, &context.caller);
+    }
+    Ok(code)
 }

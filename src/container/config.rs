@@ -23,6 +23,8 @@ use crate::security::{MASKED_PATHS, READONLY_PATHS, caps};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_UMASK: u32 = 0o022;
+/// Seconds.
+const STOP_TIMEOUT: u32 = 10;
 
 /// A container as its record keeps it (`config.json`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,6 +78,13 @@ pub struct Config {
     /// The number that the caller keeps under `--userns keep-id`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub keep_id: Option<(u32, u32)>,
+}
+
+impl Config {
+    /// Milliseconds between the stop signal and SIGKILL, where nobody says otherwise.
+    pub fn patience(&self) -> u64 {
+        u64::from(self.stop_timeout.unwrap_or(STOP_TIMEOUT)) * 1000
+    }
 }
 
 /// A volume that the container uses.

@@ -22,7 +22,7 @@ use super::record::{self, Record, State};
 use super::restart::RestartPolicy;
 use super::stdio::{self, Ends, Streams};
 use super::wire::{self, FromClient};
-use super::{names, obtain, parse, scope, volume};
+use super::{boot, names, obtain, parse, scope, volume};
 use crate::error::Advise;
 use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
@@ -57,6 +57,7 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
     let state = State::created(&record::boot_id());
     let launch = Launch { config, published, state, draft: Draft::New(options, hold) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
+    boot::enable(paths, &started.config);
     let end = started.attend(&signals, company);
     if end.is_err() {
         started.take_back(paths, options);
@@ -91,6 +92,7 @@ pub fn start_again(record: Record, directory: File, company: &Company, paths: &P
     let published = ports::bind(&config.ports.iter().map(Wish::from).collect::<Vec<_>>())?;
     let launch = Launch { config, published, state, draft: Draft::Made(record::Draft { path: record.directory, directory }) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
+    boot::enable(paths, &started.config);
     Ok(match started.attend(&signals, company)? {
         Outcome::Ended(code) => code,
         Outcome::Started | Outcome::Detached => 0,

@@ -16,14 +16,11 @@ use super::restart::RestartPolicy;
 use super::state::Status;
 use super::watch::{Turn, Watch};
 use super::wire::{FromClient, FromMonitor};
-use super::{attend, control, launch, remove};
+use super::{attend, boot, control, launch, remove};
 use crate::cgroup;
 use crate::error::Advise;
 use crate::host::paths::Paths;
 use crate::userns::shared::Pending;
-
-/// Seconds between the stop signal and SIGKILL, where nobody says otherwise.
-pub const STOP_TIMEOUT: u32 = 10;
 
 /// A container, taken hold of.
 pub enum Held {
@@ -108,8 +105,10 @@ fn end(record: &Record, signal: Option<i32>, timeout: Option<i64>, again: bool) 
     if !record.state.status.is_up() {
         return Ok(None);
     }
-    let default = i64::from(record.config.stop_timeout.unwrap_or(STOP_TIMEOUT));
-    let patience = u64::try_from(timeout.unwrap_or(default)).ok().map(|seconds| seconds.saturating_mul(1000));
+    let patience = match timeout {
+        None => Some(record.config.patience()),
+        Some(seconds) => u64::try_from(seconds).ok().map(|seconds| seconds.saturating_mul(1000)),
+    };
     let signal = signal.unwrap_or(record.config.stop_signal);
     match control::ask(record, &FromClient::ClientStop { signal, patience, again })? {
         Some((answer, _)) => Ok(Some(answer)),
@@ -230,8 +229,19 @@ pub fn pause(record: &Record, pause: bool) -> Result<()> {
 
 /// `rl update`: of one that runs, what it may use from this moment; of any other, from its next start on.
 pub fn update(paths: &Paths, wanted: &str, restart: Option<RestartPolicy>, limits: &Limits) -> Result<()> {
-    while !try_update(hold(paths, wanted)?, restart, limits)? {}
-    Ok(())
+    loop {
+        let held = hold(paths, wanted)?;
+        let (Held::Up(Record { config, .. }) | Held::Down(Record { config, .. }, _)) = &held;
+        let old = config.clone();
+        if try_update(held, restart, limits)? {
+            let new = super::config::Config { restart: restart.unwrap_or(old.restart), ..old.clone() };
+            boot::enable(paths, &new);
+            if !new.restart.is_for_boots() {
+                boot::disable(paths, &old);
+            }
+            return Ok(());
+        }
+    }
 }
 
 /// False: it was up, and has ended meanwhile.

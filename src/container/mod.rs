@@ -1,6 +1,7 @@
 //! Containers: what one is (options, config, record), and the lives of the processes that run it.
 
 pub mod attend;
+pub mod boot;
 pub mod config;
 pub mod console;
 pub mod control;

@@ -396,6 +396,7 @@ impl Monitor {
             server.tell_started(payload, first);
         }
         server.happened("start", &[]);
+        server.hear_signals()?;
         let Turn::Ended(exit) = server.wait(Some(payload), None)? else { return Err(anyhow!("the payload was lost")) };
         milestone("monitor-reaped");
         Ok(End { exit_code: exit.code(), error: None })

@@ -10,6 +10,7 @@ use nix::fcntl::{readlinkat, renameat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::boot;
 use super::config::Config;
 use super::control;
 use super::events::{self, Event};
@@ -97,6 +98,7 @@ pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, v
     milestone("rm-ended");
     let retired = retire(store.as_fd(), &record.config, volumes || record.config.auto_remove)?;
     milestone("rm-retired");
+    boot::disable(paths, &record.config);
     spawn::worker(userns, || {
         milestone("rm-worker");
         erase(store.as_fd(), &retired)

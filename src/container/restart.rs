@@ -97,7 +97,12 @@ impl RestartPolicy {
         Some(delay)
     }
 
-    /// Whether a container that ran when the host went down, or was not stopped since, is started after a boot.
+    /// Whether there are circumstances in which a boot starts the container.
+    pub fn is_for_boots(self) -> bool {
+        self.after_boot(false)
+    }
+
+    /// Whether a boot starts a container, `stopped` by a person or not.
     pub fn after_boot(self, stopped: bool) -> bool {
         match self {
             RestartPolicy::No | RestartPolicy::OnFailure(_) => false,

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::config::Config;
 use super::events;
@@ -125,6 +127,8 @@ pub struct Server<'a> {
     directory: OwnedFd,
     store: BorrowedFd<'a>,
     listener: Option<OwnedFd>,
+    /// What is sent to this process itself.
+    signals: Option<SignalFd>,
     callers: Vec<Caller>,
     executed: Vec<Executed>,
     /// Where its health is checked, and the payload runs.
@@ -156,6 +160,7 @@ impl<'a> Server<'a> {
             directory,
             store,
             listener: None,
+            signals: None,
             callers,
             executed,
             checks: None,
@@ -168,6 +173,34 @@ impl<'a> Server<'a> {
     pub fn listen(&mut self) -> Result<()> {
         if self.listener.is_none() {
             self.listener = Some(sock::listen(self.directory.as_fd(), CONTROL).context("cannot listen for commands")?);
+        }
+        Ok(())
+    }
+
+    /// From here on SIGTERM, by which systemd ends a scope at a logout and when the host goes down, asks for the payload's end in its own
+    /// time. Before, it ends this process, and the payload with it.
+    pub fn hear_signals(&mut self) -> Result<()> {
+        if self.signals.is_none() {
+            let mut set = SigSet::empty();
+            set.add(Signal::SIGTERM);
+            set.thread_block().context("cannot block signals")?;
+            let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+            self.signals = Some(signals.context("cannot receive signals")?);
+        }
+        Ok(())
+    }
+
+    /// As a person's stop, but that a boot starts it again all the same.
+    fn heed_signals(&mut self, ready: &[i32], payload: Option<&Payload>) -> Result<()> {
+        let Some(signals) = self.signals.as_ref().filter(|signals| ready.contains(&signals.as_raw_fd())) else { return Ok(()) };
+        let mut asked = false;
+        while let Ok(Some(_)) = signals.read_signal() {
+            asked = true;
+        }
+        if asked && !self.is_ending() {
+            let stopped = self.state.stopped;
+            self.stop(payload, self.config.stop_signal, Some(self.config.patience()), false)?;
+            self.state.stopped = stopped;
         }
         Ok(())
     }
@@ -237,6 +270,7 @@ impl<'a> Server<'a> {
                 return Ok(Turn::Due);
             }
             self.notice_oom(&ready)?;
+            self.heed_signals(&ready, payload.as_deref())?;
             self.outputs.advance(&ready);
             self.advance_executed(&ready);
             self.advance_checks(&ready, payload.as_deref())?;
@@ -252,6 +286,7 @@ impl<'a> Server<'a> {
         let mut set: Vec<PollFd> = payload.iter().map(|p| PollFd::new(p.init.pidfd.as_fd(), PollFlags::POLLIN)).collect();
         let reads = |fd| PollFd::new(fd, PollFlags::POLLIN);
         set.extend(self.listener.iter().map(|fd| reads(fd.as_fd())));
+        set.extend(self.signals.iter().map(|signals| reads(signals.as_fd())));
         set.extend(self.callers.iter().map(|caller| reads(caller.socket.as_fd())));
         set.extend(self.executed.iter().flat_map(Executed::interests));
         set.extend(self.checks.iter().flat_map(Checks::interests));

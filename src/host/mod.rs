@@ -3,5 +3,6 @@
 pub mod advice;
 pub mod config;
 pub mod facts;
+pub mod linger;
 pub mod paths;
 pub mod tree;

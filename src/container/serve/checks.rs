@@ -10,7 +10,6 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::{Executed, Payload, Server};
 use crate::container::health::{self, Checked, Health, HealthConfig, NO_EXIT_CODE, OUTPUT_LIMIT, OnFailure, Status};
-use crate::container::lifecycle::STOP_TIMEOUT;
 use crate::container::stdio::{self, Stream, Streams};
 use crate::container::wire::{self, FromMonitor};
 use crate::container::{record, state};
@@ -214,8 +213,7 @@ impl Server<'_> {
 
     /// `--health-on-failure`.
     fn react(&mut self, on_failure: OnFailure, payload: Option<&Payload>) -> Result<()> {
-        let seconds = self.config.stop_timeout.unwrap_or(STOP_TIMEOUT);
-        let patience = Some(u64::from(seconds) * 1000);
+        let patience = Some(self.config.patience());
         match on_failure {
             OnFailure::None => Ok(()),
             OnFailure::Stop => self.stop(payload, self.config.stop_signal, patience, false),
