@@ -19,6 +19,9 @@ _rl() {
             rl,attach)
                 cmd="rl__subcmd__attach"
                 ;;
+            rl,container)
+                cmd="rl__subcmd__container"
+                ;;
             rl,cp)
                 cmd="rl__subcmd__cp"
                 ;;
@@ -100,6 +103,9 @@ _rl() {
             rl,tag)
                 cmd="rl__subcmd__tag"
                 ;;
+            rl,top)
+                cmd="rl__subcmd__top"
+                ;;
             rl,unpause)
                 cmd="rl__subcmd__unpause"
                 ;;
@@ -114,6 +120,12 @@ _rl() {
                 ;;
             rl,wait)
                 cmd="rl__subcmd__wait"
+                ;;
+            rl__subcmd__container,exists)
+                cmd="rl__subcmd__container__subcmd__exists"
+                ;;
+            rl__subcmd__container,prune)
+                cmd="rl__subcmd__container__subcmd__prune"
                 ;;
             rl__subcmd__healthcheck,run)
                 cmd="rl__subcmd__healthcheck__subcmd__run"
@@ -163,6 +175,9 @@ _rl() {
             rl__subcmd__volume,create)
                 cmd="rl__subcmd__volume__subcmd__create"
                 ;;
+            rl__subcmd__volume,exists)
+                cmd="rl__subcmd__volume__subcmd__exists"
+                ;;
             rl__subcmd__volume,inspect)
                 cmd="rl__subcmd__volume__subcmd__inspect"
                 ;;
@@ -175,6 +190,9 @@ _rl() {
             rl__subcmd__volume,prune)
                 cmd="rl__subcmd__volume__subcmd__prune"
                 ;;
+            rl__subcmd__volume,remove)
+                cmd="rl__subcmd__volume__subcmd__rm"
+                ;;
             rl__subcmd__volume,rm)
                 cmd="rl__subcmd__volume__subcmd__rm"
                 ;;
@@ -185,7 +203,7 @@ _rl() {
 
     case "${cmd}" in
         rl)
-            opts="-h -V --root --help --version run pull create start stop restart kill pause unpause wait exec attach rename port ps rm stats update healthcheck inspect logs images rmi tag history image system events cp volume unshare info generate"
+            opts="-h -V --root --help --version run pull create start stop restart kill pause unpause wait top exec attach rename port ps rm stats update healthcheck inspect logs images rmi tag history container image system events cp volume unshare info generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -215,6 +233,64 @@ _rl() {
                     ;;
                 --sig-proxy)
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rl__subcmd__container)
+            opts="-h --root --help exists prune"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rl__subcmd__container__subcmd__exists)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rl__subcmd__container__subcmd__prune)
+            opts="-f -h --force --filter --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)
@@ -999,7 +1075,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__inspect)
-            opts="-f -h --type --format --root --help"
+            opts="-s -f -h --type --size --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1125,7 +1201,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__ps)
-            opts="-a -q -l -n -f -h --all --quiet --latest --last --no-trunc --filter --format --root --help"
+            opts="-a -q -l -n -s -f -h --all --quiet --latest --last --no-trunc --size --filter --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1824,6 +1900,24 @@ _rl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rl__subcmd__top)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rl__subcmd__unpause)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1975,7 +2069,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__volume)
-            opts="-h --root --help create ls list inspect rm prune"
+            opts="-h --root --help create exists ls list inspect rm remove prune"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2018,13 +2112,39 @@ _rl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        rl__subcmd__volume__subcmd__inspect)
+        rl__subcmd__volume__subcmd__exists)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rl__subcmd__volume__subcmd__inspect)
+            opts="-f -h --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2067,12 +2187,16 @@ _rl() {
             return 0
             ;;
         rl__subcmd__volume__subcmd__prune)
-            opts="-a -f -h --all --force --root --help"
+            opts="-a -f -h --all --force --filter --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

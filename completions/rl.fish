@@ -37,6 +37,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "kill" -d 'Send a signal to co
 complete -c rl -n "__fish_rl_needs_command" -f -a "pause" -d 'Freeze all processes of containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unpause" -d 'Let frozen containers go on'
 complete -c rl -n "__fish_rl_needs_command" -f -a "wait" -d 'Wait for containers to end, and print their exit codes'
+complete -c rl -n "__fish_rl_needs_command" -f -a "top" -d 'Show the processes of a running container, in the host\'s numbers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "exec" -d 'Run another command in a running container'
 complete -c rl -n "__fish_rl_needs_command" -f -a "attach" -d 'Stay with a running container: its output from now on, your input, your signals'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rename" -d 'Give a container another name'
@@ -52,6 +53,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "images" -d 'List images'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rmi" -d 'Remove images'
 complete -c rl -n "__fish_rl_needs_command" -f -a "tag" -d 'Give an image another name'
 complete -c rl -n "__fish_rl_needs_command" -f -a "history" -d 'Show how an image came about'
+complete -c rl -n "__fish_rl_needs_command" -f -a "container" -d 'Manage containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "image" -d 'Manage images'
 complete -c rl -n "__fish_rl_needs_command" -f -a "system" -d 'Look after everything that is stored'
 complete -c rl -n "__fish_rl_needs_command" -f -a "events" -d 'Show what happens to containers, images and volumes'
@@ -293,6 +295,8 @@ next-exit\t'The next time that it ends'
 removed\t'That it is removed'"
 complete -c rl -n "__fish_rl_using_subcommand wait" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand top" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand exec" -s u -l user -d 'User to run as, by name or number (default: the container\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand exec" -s w -l workdir -d 'Working directory (default: the container\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand exec" -s e -l env -d 'Set an environment variable; without a value it is taken from here' -r
@@ -315,13 +319,14 @@ complete -c rl -n "__fish_rl_using_subcommand rename" -s h -l help -d 'Print hel
 complete -c rl -n "__fish_rl_using_subcommand port" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand port" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s n -l last -d 'Show the N newest, whatever their state' -r
-complete -c rl -n "__fish_rl_using_subcommand ps" -s f -l filter -d 'Only those for which it is so: id, name, label, exited, status, ancestor, before, since, volume, network, health, publish' -r
+complete -c rl -n "__fish_rl_using_subcommand ps" -s f -l filter -d 'Only those for which it is so: id, name, label, exited, status, ancestor, before, since, volume, network, health, publish, expose' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s l -l latest -d 'Show the newest one, whatever its state'
 complete -c rl -n "__fish_rl_using_subcommand ps" -l no-trunc -d 'Print ids, commands and images in full'
+complete -c rl -n "__fish_rl_using_subcommand ps" -s s -l size -d 'Show how much disk each takes: what it has written, and in all'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand rm" -s f -l force -d 'Kill a running container first; no error where there is none'
@@ -367,6 +372,7 @@ image\t''
 volume\t''"
 complete -c rl -n "__fish_rl_using_subcommand inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand inspect" -s s -l size -d 'Of containers, how much disk they take too'
 complete -c rl -n "__fish_rl_using_subcommand inspect" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand logs" -s n -l tail -d 'The last N lines only, or all' -r
 complete -c rl -n "__fish_rl_using_subcommand logs" -l since -d 'From this time on: 2026-01-31T12:00:00Z, Unix seconds, or how long ago: 10m' -r
@@ -396,6 +402,16 @@ complete -c rl -n "__fish_rl_using_subcommand history" -l root -d 'Keep images, 
 complete -c rl -n "__fish_rl_using_subcommand history" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand history" -l no-trunc -d 'Print commands and ids in full'
 complete -c rl -n "__fish_rl_using_subcommand history" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -f -a "exists" -d 'Exit with 0 where there is such a container, else with 1'
+complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -f -a "prune" -d 'Remove all containers that do not run'
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from exists" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]' -r
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "ls" -d 'List images'
@@ -487,17 +503,21 @@ complete -c rl -n "__fish_rl_using_subcommand cp" -s a -l archive -d 'Keep owner
 complete -c rl -n "__fish_rl_using_subcommand cp" -s L -l follow-link -d 'Copy what a symlink names, where the source is one'
 complete -c rl -n "__fish_rl_using_subcommand cp" -s q -l quiet -d 'Say nothing'
 complete -c rl -n "__fish_rl_using_subcommand cp" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -s h -l help -d 'Print help'
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "create" -d 'Create a volume'
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "ls" -d 'List volumes'
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "list" -d 'List volumes'
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "inspect" -d 'Show volumes, as JSON'
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "rm" -d 'Remove volumes'
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect rm prune" -f -a "prune" -d 'Remove anonymous volumes that no container uses'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "create" -d 'Create a volume'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "exists" -d 'Exit with 0 where there is such a volume, else with 1'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "ls" -d 'List volumes'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "list" -d 'List volumes'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "inspect" -d 'Show volumes, as JSON'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "rm" -d 'Remove volumes'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "remove" -d 'Remove volumes'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "prune" -d 'Remove anonymous volumes that no container uses'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s l -l label -d 'Attach a label' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from exists" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only those for which it is so: dangling, driver, label, name' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l root -d 'Keep images, containers and volumes in this directory' -r -F
@@ -508,11 +528,16 @@ complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print names only'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -s f -l force -d 'No error where there is none'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -s f -l force -d 'No error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: label=KEY[=VALUE], label!=KEY[=VALUE], all=1 for named ones too' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s a -l all -d 'Named ones too'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'

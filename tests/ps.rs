@@ -142,3 +142,42 @@ fn a_thousand_records_are_listed_at_once() {
         std::fs::remove_dir_all(containers.join(format!("{n:064x}"))).unwrap();
     }
 }
+
+#[test]
+fn sizes_are_what_a_container_wrote_and_that_with_its_image() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let write = "dd if=/dev/zero of=/f bs=1000 count=123 2>/dev/null";
+    rl.cmd(["run", "--name", "web", &image("alpine"), "sh", "-c", write]).ok();
+    let size = rl.cmd(["ps", "-a", "--format", "{{.Size}}"]).ok();
+    assert!(size.stdout().starts_with("123kB (virtual ") && size.stdout().ends_with("MB)"), "{size}");
+    let table = rl.cmd(["ps", "-as"]).ok();
+    assert!(
+        table.stdout().lines().next().unwrap().ends_with("NAMES     SIZE") && table.stdout().contains("123kB (virtual"),
+        "{table}"
+    );
+    assert!(!rl.cmd(["ps", "-a"]).ok().stdout().contains("SIZE"));
+    let sizes = rl.cmd(["inspect", "--size", "web"]).ok().json()[0].clone();
+    assert_eq!(sizes["SizeRw"], 123_000);
+    assert!(sizes["SizeRootFs"].as_u64().unwrap() > 1_000_000, "{sizes}");
+    assert!(rl.inspect("web").get("SizeRw").is_none());
+}
+
+#[test]
+fn published_ports_are_shown_while_it_runs() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    rl.cmd(["run", "-d", "--name", "web", "-p", "127.0.0.1::80", &image("alpine"), "sleep", "1000"]).ok();
+    let port = rl.cmd(["port", "web", "80"]).ok().stdout().rsplit(':').next().unwrap().to_string();
+    let shown = rl.cmd(["ps", "--format", "{{.Ports}}"]).ok();
+    assert!(shown.stdout().starts_with(&format!("127.0.0.1:{port}->80/tcp")), "{shown}");
+    for (filter, there) in
+        [(format!("publish={port}"), 1), ("publish=80".into(), 0), ("expose=80/tcp".into(), 1), ("expose=70-79".into(), 0)]
+    {
+        let listed = rl.cmd(["ps", "-q", "--filter", &filter]).ok();
+        assert_eq!(listed.stdout().lines().count(), there, "{filter}");
+    }
+    rl.cmd(["kill", "web"]).ok();
+    rl.cmd(["wait", "web"]).ok();
+    assert_eq!(rl.cmd(["ps", "-a", "--format", "{{.Ports}}"]).ok().stdout(), "");
+}

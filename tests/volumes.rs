@@ -334,3 +334,25 @@ fn a_bind_over_an_unreadable_or_special_file_keeps_what_it_is() {
     run(rl.alpine(&["-v", &bind(&closed, "/x"), "-u", "1000"], &["cat", "/x"])).code(1).says("Permission denied");
     assert_eq!(fs::metadata(&closed).unwrap().mode() & 0o7777, 0o400);
 }
+
+#[test]
+fn volumes_are_looked_at_and_pruned_as_dockers() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let random = rl.cmd(["volume", "create", "--label", "tier=db"]).ok().stdout().to_string();
+    assert_eq!(random.len(), 64);
+    rl.cmd(["volume", "create", "named"]).ok();
+    rl.cmd(["volume", "exists", "named"]).ok();
+    rl.cmd(["volume", "exists", "nobody"]).code(1);
+    assert_eq!(rl.cmd(["volume", "inspect", "--format", "{{.Name}} {{.Driver}}", "named"]).ok().stdout(), "named local");
+    assert_eq!(rl.cmd(["volume", "inspect", "named"]).ok().json()[0]["Name"], "named");
+    rl.cmd(["volume", "inspect", "nobody"]).code(1).says("no such volume: nobody");
+    rl.cmd(["run", "-v", "named:/data", &image("alpine"), "sh", "-c", "echo 12345 >/data/f"]).ok();
+    rl.cmd(["container", "prune", "-f"]).ok();
+    let asked = rl.cmd_with_input(["volume", "prune", "-a"], "n\n").code(1);
+    assert!(asked.stdout().starts_with("WARNING! This will remove all local volumes not used"), "{asked}");
+    assert_eq!(rl.cmd(["volume", "prune", "-f", "-a", "--filter", "label=nope"]).ok().stdout(), "Total reclaimed space: 0B");
+    let pruned = rl.cmd(["volume", "prune", "-f", "--filter", "all=1", "--filter", "label!=tier"]).ok();
+    assert_eq!(pruned.stdout(), "Deleted Volumes:\nnamed\n\nTotal reclaimed space: 6B");
+    assert_eq!(rl.cmd(["volume", "remove", &random]).ok().stdout(), random);
+}

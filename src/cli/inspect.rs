@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::container_json::container;
 use super::template::Template;
-use super::{Context, image, output};
+use super::{Context, image, output, size};
 use crate::container::record;
 use crate::container::volume;
 use crate::error::{Advise, Failure};
@@ -16,6 +16,9 @@ pub struct Args {
     /// Only objects of this kind (without it: a container, else an image, else a volume)
     #[arg(long = "type", value_enum, value_name = "KIND")]
     kind: Option<Kind>,
+    /// Of containers, how much disk they take too
+    #[arg(short, long)]
+    size: bool,
     #[command(flatten)]
     objects: OneKind,
 }
@@ -41,15 +44,34 @@ pub enum Kind {
 
 /// Prints what is found, in the order asked for; exits 1 when something is not there.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
+    let sized = |kind: Kind, name: &str| match kind {
+        Kind::Container if args.size => with_size(name, context),
+        _ => object(kind, name, context),
+    };
     show(&args.objects, |name| match args.kind {
-        Some(kind) => object(kind, name, context),
-        None => any(name, context),
+        Some(kind) => sized(kind, name),
+        None => any(name, sized),
     })
 }
 
 /// `rl image inspect`.
 pub fn images(args: &OneKind, context: &Context) -> Result<u8> {
     show(args, |name| object(Kind::Image, name, context))
+}
+
+/// Docker's names for it: what it has written, and that with its image.
+fn with_size(name: &str, context: &Context) -> Result<Value> {
+    let record = record::find(&context.paths, name)?;
+    let written: u64 = size::written(context, std::slice::from_ref(&record))?.iter().sum();
+    let mut shown = container(&record);
+    shown["SizeRw"] = written.into();
+    shown["SizeRootFs"] = (written + size::layers(&record)).into();
+    Ok(shown)
+}
+
+/// `rl volume inspect`.
+pub fn volumes(args: &OneKind, context: &Context) -> Result<u8> {
+    show(args, |name| object(Kind::Volume, name, context))
 }
 
 fn object(kind: Kind, name: &str, context: &Context) -> Result<Value> {
@@ -60,9 +82,9 @@ fn object(kind: Kind, name: &str, context: &Context) -> Result<Value> {
     }
 }
 
-fn any(name: &str, context: &Context) -> Result<Value> {
+fn any(name: &str, object: impl Fn(Kind, &str) -> Result<Value>) -> Result<Value> {
     for kind in [Kind::Container, Kind::Image, Kind::Volume] {
-        match object(kind, name, context) {
+        match object(kind, name) {
             Err(error) if !Failure::from(&error).message.starts_with("more than one") => continue,
             known => return known,
         }

@@ -75,7 +75,6 @@ impl Listing {
     }
 
     /// Prints rows in the layout asked for.
-    #[allow(dead_code)] // images, next
     pub fn print(&self, format: Option<&str>, quiet: bool, rows: impl IntoIterator<Item = Row>) -> Result<()> {
         self.layout(format, quiet)?.print(rows)
     }
@@ -83,7 +82,6 @@ impl Listing {
 
 impl Layout {
     /// Whether the layout shows this field: what is dear to find out is found out only then.
-    #[allow(dead_code)] // for ps --size, next
     pub fn shows(&self, field: &str) -> bool {
         self.template.mentions(field)
     }
@@ -185,7 +183,7 @@ fn remove(table: &mut [Vec<String>], at: usize) {
 }
 
 /// Lines with tabs to columns. The last cell of a line is in none, so that nothing is padded at the end.
-fn aligned(text: &str) -> String {
+pub fn aligned(text: &str) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for line in text.lines() {
         let mut cells: Vec<&str> = line.split('\t').collect();

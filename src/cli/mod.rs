@@ -1,6 +1,7 @@
 //! The command line: one file per verb. Each has its arguments (the doc comments are the help), one call down, and prints.
 
 mod attach;
+mod container;
 mod container_json;
 mod cp;
 mod create;
@@ -28,12 +29,14 @@ mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod size;
 mod start;
 mod stats;
 mod stop;
 mod system;
 mod tag;
 mod template;
+mod top;
 mod unshare;
 mod update;
 mod volume;
@@ -80,6 +83,7 @@ enum Verb {
     /// Let frozen containers go on
     Unpause(pause::Args),
     Wait(wait::Args),
+    Top(top::Args),
     Exec(exec::Args),
     Attach(attach::Args),
     Rename(rename::Args),
@@ -96,6 +100,8 @@ enum Verb {
     Rmi(rmi::Args),
     Tag(tag::Args),
     History(history::Args),
+    #[command(subcommand)]
+    Container(container::Verb),
     #[command(subcommand)]
     Image(Box<image::Verb>),
     #[command(subcommand)]
@@ -134,6 +140,8 @@ impl Context {
 pub fn dispatch() -> (Result<u8>, u8) {
     let caller = Caller::now();
     let words: Vec<OsString> = std::env::args_os().collect();
+    let verb = verb_at(&words);
+    let words = container::shortened(words, verb);
     let run = verb_at(&words).filter(|&verb| words[verb] == "run");
     // newuidmap takes longer than anything else on the way to a container, reading the arguments included: so it starts first.
     let pending = run.map(|_| shared::begin(&caller, &runtime_dir(caller.uid)));
@@ -206,6 +214,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Pause(args) => pause::run(&args, true, &context),
         Verb::Unpause(args) => pause::run(&args, false, &context),
         Verb::Wait(args) => wait::run(&args, &context),
+        Verb::Top(args) => top::run(&args, &context),
         Verb::Exec(args) => exec::run(&args, &context),
         Verb::Attach(args) => attach::run(&args, &context),
         Verb::Rename(args) => rename::run(&args, &context),
@@ -221,6 +230,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Rmi(args) => rmi::run(&args, &context),
         Verb::Tag(args) => tag::run(&args, &context),
         Verb::History(args) => history::run(&args, &context),
+        Verb::Container(verb) => container::run(&verb, &context),
         Verb::Image(verb) => image::run(&verb, &context),
         Verb::System(verb) => system::run(&verb, &context),
         Verb::Events(args) => events::run(&args, &context),

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 
 use super::filters::{Filters, name_fits};
 use super::listing::{Listing, Row};
-use super::{Context, output};
+use super::{Context, inspect, output, size};
 use crate::container::events::{self, Event};
-use crate::container::{parse, record, volume};
+use crate::container::{launch, parse, record, volume};
 use crate::error::Failure;
 use crate::host::tree;
 use crate::userns::spawn;
@@ -22,19 +22,22 @@ pub enum Verb {
         /// Attach a label
         #[arg(short, long, value_name = "KEY[=VALUE]")]
         label: Vec<String>,
-        /// Its name
-        #[arg(value_parser = parse::name)]
+        /// Its name (default: a random one)
+        #[arg(value_parser = parse::name, value_name = "VOLUME")]
+        name: Option<String>,
+    },
+    /// Exit with 0 where there is such a volume, else with 1
+    Exists {
+        #[arg(value_name = "VOLUME")]
         name: String,
     },
     /// List volumes
     #[command(visible_alias = "list")]
     Ls(List),
     /// Show volumes, as JSON
-    Inspect {
-        #[arg(required = true, value_name = "VOLUME")]
-        names: Vec<String>,
-    },
+    Inspect(inspect::OneKind),
     /// Remove volumes
+    #[command(visible_alias = "remove")]
     Rm {
         /// No error where there is none
         #[arg(short, long)]
@@ -50,6 +53,9 @@ pub enum Verb {
         /// Do not ask
         #[arg(short, long)]
         force: bool,
+        /// Only those for which it is so: label=KEY[=VALUE], label!=KEY[=VALUE], all=1 for named ones too
+        #[arg(long, value_name = "KEY=VALUE")]
+        filter: Vec<String>,
     },
 }
 
@@ -81,15 +87,15 @@ const VOLUMES: Listing = Listing {
 /// Runs one of them.
 pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
     match verb {
-        Verb::Create { label, name } => create(label, name, context),
-        Verb::Ls(args) => list(args, context),
-        Verb::Inspect { names } => {
-            let volumes = names.iter().map(|name| volume::find(&context.paths, name)).collect::<Result<Vec<_>>>()?;
-            output::json(&volumes)?;
-            Ok(0)
+        Verb::Create { label, name } => {
+            let random = || launch::random_id();
+            create(label, &name.clone().map_or_else(random, Ok)?, context)
         }
+        Verb::Exists { name } => Ok(u8::from(volume::find(&context.paths, name).is_err())),
+        Verb::Ls(args) => list(args, context),
+        Verb::Inspect(args) => inspect::volumes(args, context),
         Verb::Rm { force, names } => remove(*force, names, context),
-        Verb::Prune { all, force } => prune(*all, *force, context),
+        Verb::Prune { all, force, filter } => prune(*all, *force, filter, context),
     }
 }
 
@@ -162,24 +168,36 @@ fn happened(context: &Context, action: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes anonymous volumes that no container uses, telling of each.
-pub fn prune_unused(context: &Context) -> Result<()> {
-    prune(false, true, context).map(drop)
+fn prune(all: bool, force: bool, filters: &[String], context: &Context) -> Result<u8> {
+    let filters = Filters::read(filters, &["label", "label!", "all"])?;
+    filters.check("all", &["true", "false", "1", "0"])?;
+    let all = all || filters.values("all").iter().any(|value| matches!(value.as_str(), "true" | "1"));
+    let which = if all { "all local volumes" } else { "anonymous local volumes" };
+    let question = format!("WARNING! This will remove {which} not used by at least one container.");
+    if !force && !output::confirm(&question)? {
+        return Ok(1);
+    }
+    let bytes = remove_unused(context, all, &filters)?;
+    output::line(format!("Total reclaimed space: {}", output::size(bytes)))?;
+    Ok(0)
 }
 
-fn prune(all: bool, force: bool, context: &Context) -> Result<u8> {
+/// Removes volumes that no container uses, anonymous ones or all, telling of each; returns how many bytes that freed.
+pub fn remove_unused(context: &Context, all: bool, filters: &Filters) -> Result<u64> {
     let records = record::list(&context.paths)?;
-    let unused = |volume: &volume::Volume| (all || volume.anonymous) && volume::users(&records, &volume.name).is_empty();
+    let meant = |volume: &volume::Volume| (all || volume.anonymous) && filters.labels(&volume.labels);
+    let unused = |volume: &volume::Volume| meant(volume) && volume::users(&records, &volume.name).is_empty();
     let volumes: Vec<volume::Volume> = volume::list(&context.paths)?.into_iter().filter(unused).collect();
     if volumes.is_empty() {
         return Ok(0);
     }
-    if !force && !output::confirm(&format!("This will remove {} volume(s) that no container uses.", volumes.len()))? {
-        return Ok(1);
-    }
+    let data: Vec<String> = volumes.iter().map(|volume| format!("volumes/{}/_data", volume.name)).collect();
+    let sizes = size::below_store(context, &data)?;
+    output::line("Deleted Volumes:")?;
     for volume in volumes {
         remove_one(&volume.name, context)?;
         output::line(&volume.name)?;
     }
-    Ok(0)
+    output::line("")?;
+    Ok(sizes.iter().sum())
 }

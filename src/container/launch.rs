@@ -214,7 +214,7 @@ pub fn env_files(files: &[PathBuf]) -> Result<Vec<String>> {
 }
 
 /// 64 hex digits.
-fn random_id() -> Result<String> {
+pub fn random_id() -> Result<String> {
     let mut id = [0; 32];
     fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut id)).context("cannot read /dev/urandom")?;
     Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())

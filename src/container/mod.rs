@@ -22,6 +22,7 @@ mod obtain;
 pub mod options;
 pub mod outputs;
 pub mod parse;
+pub mod processes;
 pub mod record;
 pub mod remove;
 pub mod resources;

@@ -172,6 +172,12 @@ impl Store {
         fs::read_to_string(self.layer(map_id, chain_id).join(SIZE)).ok()?.trim().parse().ok()
     }
 
+    /// The same of one that is known by its root directory; 0 where nobody has noted it.
+    pub fn unpacked_size(layer_root: &Path) -> u64 {
+        let noted = layer_root.parent().and_then(|layer| fs::read_to_string(layer.join(SIZE)).ok());
+        noted.and_then(|size| size.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// Makes the directories that everything else needs.
     fn make(&self) -> Result<()> {
         if self.root.join("oci-layout").exists() {

@@ -1,20 +1,14 @@
 //! `rl system df`.
 
-use std::ffi::CString;
-use std::fs;
-use std::os::fd::AsFd;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::cli::listing::{Listing, Row};
-use crate::cli::{Context, images, output};
+use crate::cli::{Context, images, output, size};
 use crate::container::record::{self, Record};
 use crate::container::state::Status;
 use crate::container::uses::Uses;
 use crate::container::{remove, volume};
-use crate::host::tree;
 use crate::image::erase_removed;
-use crate::userns::spawn;
 
 /// Show how much disk is used, and how much of it for nothing
 #[derive(Debug, clap::Args)]
@@ -90,21 +84,13 @@ impl Things {
         if records.is_empty() && volumes.is_empty() {
             return Ok(Things { containers: Vec::new(), volumes: Vec::new() });
         }
-        let mut paths: Vec<Vec<String>> = records.iter().map(uppers).collect();
-        paths.extend(volumes.iter().map(|volume| vec![format!("volumes/{}/_data", volume.name)]));
-        let store = record::open_directory(&context.paths.store)?;
-        let size = |path: &String| -> Result<u64> {
-            let path = CString::new(path.as_str())?;
-            tree::size(store.as_fd(), &path).with_context(|| format!("cannot measure {}", path.to_string_lossy()))
-        };
-        // Much of it belongs to subordinate ids, and not all of that is open to others.
-        let sizes: Vec<u64> =
-            spawn::worker(&context.userns()?, || paths.iter().map(|paths| paths.iter().map(size).sum()).collect())?;
-        let (own, of_volumes) = sizes.split_at(records.len());
+        let own = size::written(context, &records)?;
+        let data: Vec<String> = volumes.iter().map(|volume| format!("volumes/{}/_data", volume.name)).collect();
+        let of_volumes = size::below_store(context, &data)?;
         let links = |name: &str| volume::users(&records, name).len();
         let volumes = volumes.into_iter().zip(of_volumes).map(|(volume, size)| (links(&volume.name), volume, size));
-        let volumes = volumes.map(|(links, volume, &size)| (volume, links, size)).collect();
-        Ok(Things { containers: records.into_iter().zip(own.iter().copied()).collect(), volumes })
+        let volumes = volumes.map(|(links, volume, size)| (volume, links, size)).collect();
+        Ok(Things { containers: records.into_iter().zip(own).collect(), volumes })
     }
 
     fn containers_kind(&self) -> Row {
@@ -119,13 +105,6 @@ impl Things {
         let active = self.volumes.iter().filter(|(_, links, _)| *links > 0).count();
         kind("Local Volumes", self.volumes.len(), active, sum(true), sum(false))
     }
-}
-
-/// What a container has written: the upper directories of its overlays, below the store.
-fn uppers(record: &Record) -> Vec<String> {
-    let names = fs::read_dir(&record.directory).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with("upper"));
-    names.map(|name| format!("containers/{}/{name}", record.config.id)).collect()
 }
 
 fn verbose(context: &Context, images: &[images::Listed], things: &Things, uses: &Uses) -> Result<u8> {

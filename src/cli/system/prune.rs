@@ -3,10 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::images::Filters;
-use crate::cli::{Context, image, output};
-use crate::container::record::{self, Record};
-use crate::container::remove;
-use crate::container::state::Status;
+use crate::cli::{Context, container, image, output, volume};
 
 /// Remove stopped containers, images without a name, and what nothing needs
 #[derive(Debug, clap::Args)]
@@ -31,24 +28,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     if !args.force && !output::confirm(&question(args))? {
         return Ok(1);
     }
-    remove::sweep(&context.paths, || context.userns())?;
-    let stopped = |record: &Record| matches!(record.state.status, Status::Created | Status::Exited | Status::Lost);
-    let unwanted = |record: &Record| stopped(record) && filters.fit_container(&record.config.created, &record.config.labels);
-    let containers: Vec<Record> = record::list(&context.paths)?.into_iter().filter(unwanted).collect();
-    if !containers.is_empty() {
-        output::line("Deleted Containers:")?;
-        let userns = context.userns()?;
-        for record in &containers {
-            // Its anonymous volumes stay unless they are asked for, as with `rl rm`.
-            remove::container(&context.paths, &userns, record, false, false)?;
-            output::line(&record.config.id)?;
-        }
-        output::line("")?;
-    }
-    if args.volumes {
-        crate::cli::volume::prune_unused(context)?;
-    }
-    let bytes = image::remove_unused(context, args.all, &filters)?;
+    let written = container::remove_stopped(context, &filters)?;
+    let volumes = if args.volumes { volume::remove_unused(context, false, &Default::default())? } else { 0 };
+    let bytes = written + volumes + image::remove_unused(context, args.all, &filters)?;
     output::line(format!("Total reclaimed space: {}", output::size(bytes)))?;
     Ok(0)
 }
