@@ -362,6 +362,38 @@ fn the_gateway_ends_with_its_container_and_with_its_monitor() {
 }
 
 #[test]
+fn a_gateway_that_was_killed_is_replaced_and_ports_stay_published() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    let name = format!("kill-{}", std::process::id());
+    let server = serve(listen(host_v4()), hello);
+    let (ip, port) = (server.ip(), server.port());
+    let image = support::image("alpine");
+    for flags in [&[][..], &["--init"]] {
+        let command = ["sh", "-c", "while :; do echo served | nc -l -p 80; done"];
+        rl.cmd([&["run", "-d", "--name", &name, "-p", "127.0.0.1::80"], flags, &[&image], &command].concat()).ok();
+        let ask = || rl.cmd(["exec", &name, "sh", "-c", &format!("nc -w 5 {ip} {port}")]);
+        assert_eq!(ask().ok().stdout(), "hello from outside");
+        let before = gateways(&name);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(before[0]), nix::sys::signal::Signal::SIGKILL).unwrap();
+        eventually("another gateway connects it", || ask().stdout() == "hello from outside");
+        let after = gateways(&name);
+        assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
+        let published = rl.cmd(["port", &name, "80"]).ok().stdout().parse::<SocketAddr>().unwrap();
+        eventually("its port is served", || {
+            let mut text = String::new();
+            let read = TcpStream::connect(published).and_then(|mut stream| stream.read_to_string(&mut text));
+            read.is_ok() && text == "served\n"
+        });
+        eventually("the record says that all is well", || rl.inspect(&name)["State"]["Error"] == "");
+        rl.cmd(["rm", "-f", &name]).ok();
+    }
+    let events = rl.cmd(["events", "--since", "10m", "--until", "0s", "--format", "{{.Action}}"]).ok();
+    let told: Vec<&str> = events.stdout().lines().filter(|line| line.starts_with("network_")).collect();
+    assert_eq!(told, ["network_down", "network_up", "network_down", "network_up"]);
+}
+
+#[test]
 fn the_gateway_has_no_capability_and_nobody_may_look_into_it() {
     require!(Feature::SubIds, Feature::Image("alpine"), Feature::Root(false));
     let rl = Rl::new();

@@ -65,6 +65,14 @@ impl Namespaces {
         [ns::USER, ns::MOUNT, ns::PID].into_iter().map(file).collect()
     }
 
+    /// Its network namespace.
+    pub fn network(&self, init: &Child) -> Result<OwnedFd> {
+        match self.files.iter().find(|(known, _)| *known == ns::NET) {
+            Some((_, file)) => file.try_clone().context("cannot duplicate a namespace"),
+            None => open(init, ns::NET).map(|(_, file)| file),
+        }
+    }
+
     fn raw(&self) -> impl Iterator<Item = i32> {
         self.files.iter().map(|(_, file)| file.as_raw_fd())
     }

@@ -32,6 +32,7 @@ pub mod serve;
 pub mod state;
 pub mod stdio;
 pub mod survey;
+pub mod uplink;
 pub mod user;
 pub mod uses;
 pub mod volume;

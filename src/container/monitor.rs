@@ -21,6 +21,7 @@ use super::restart::Restarts;
 use super::scope::{self, Scope};
 use super::serve::{Payload, Server, Turn};
 use super::stdio::{self, Ends, Streams};
+use super::uplink::Uplink;
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit};
 use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
 use crate::network::ports::Published;
@@ -124,16 +125,18 @@ impl Monitor {
         // Init is cloned while Client still makes the record, unless something has to be mounted in the record's directory first.
         let scope = self.receive_scope(&maps)?;
         self.state.cgroup = scope.as_ref().map(|scope| scope.path.clone());
-        let early = if self.plan.staged.is_empty() { Some(self.clone_init(&maps, scope.as_ref())?) } else { None };
+        let mut published = std::mem::take(&mut self.published);
+        let early =
+            if self.plan.staged.is_empty() { Some(self.clone_init(&maps, scope.as_ref(), &mut published)?) } else { None };
         let (directory, pipes) = match (self.expect("the record"), &early) {
             (Ok(record), _) => record,
             (Err(error), Some(starting)) => return abandon(&starting.init, error),
             (Err(error), None) => return Err(error),
         };
-        let mut starting = early.map_or_else(|| self.clone_init(&maps, scope.as_ref()), Ok);
+        let mut starting = early.map_or_else(|| self.clone_init(&maps, scope.as_ref(), &mut published), Ok);
         let (store, client) = (self.store.try_clone()?, self.client.try_clone()?);
         let mut server = Server::new(self.config.clone(), &maps, self.state.clone(), directory, store.as_fd(), client);
-        server.scope = scope;
+        (server.scope, server.published) = (scope, published);
         pipes.into_iter().for_each(|pipes| server.follow(pipes));
         if matches!(self.origin, Origin::Monitor)
             && let Err(error) = server.open_log()
@@ -164,14 +167,14 @@ impl Monitor {
             }
             // Its network first: two of them would share the published ports.
             drop(payload.take());
-            starting = server.renew_cgroup().and_then(|()| self.clone_init(&maps, server.scope.as_ref()));
+            starting = server.renew_cgroup().and_then(|()| self.clone_init(&maps, server.scope.as_ref(), &mut server.published));
         };
         let retired = server.finish(end.exit_code, end.error.as_ref())?;
         milestone("monitor-ended");
-        if !self.published.is_empty() {
+        if !server.published.is_empty() {
             // Who hears of the end may start it again at once, and finds the ports free.
             drop(payload.take());
-            self.published.clear();
+            server.published.clear();
         }
         server.tell_ended(end.exit_code, true);
         milestone("monitor-reported");
@@ -210,11 +213,11 @@ impl Monitor {
     }
 
     /// Clones Init into namespaces of its own and maps its ids.
-    fn clone_init(&mut self, maps: &IdMaps, scope: Option<&Scope>) -> Result<Starting> {
+    fn clone_init(&mut self, maps: &IdMaps, scope: Option<&Scope>, published: &mut Vec<Published>) -> Result<Starting> {
         let cgroup = scope.map(|scope| scope.cgroup.payload());
         let (streams, ends) = self.streams()?;
         let (conversation, inits_end) = sock::pair().context("cannot create a socket pair")?;
-        let network = network::start(self.config.network, &self.config.name, &mut self.published)?;
+        let network = network::start(self.config.network, &self.config.name, published)?;
         let init = match self.plan.staged.is_empty() {
             true => self.fork_init(0, maps, streams, inits_end, &network, cgroup)?,
             false => self.stage(maps, streams, inits_end, &network, cgroup, &conversation)?,
@@ -341,7 +344,7 @@ impl Monitor {
                 let held = hold_namespaces(&init);
                 let Ends { stdin, stdout, stderr } = ends;
                 server.keep(&self.origin, console.as_ref(), stdout, stderr)?;
-                Ok(Payload { init, namespaces, console, stdin, held, network })
+                Ok(Payload { init, namespaces, console, stdin, held, uplink: Uplink::new(network) })
             }
             Err(error) => {
                 let _ = init.signal(libc::SIGKILL);

@@ -40,7 +40,7 @@ pub struct State {
     pub pid_start: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exit_code: Option<u8>,
-    /// Why it could not start.
+    /// Why it could not start, or what is broken while it runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// Path of its cgroup below the mount of cgroup v2.

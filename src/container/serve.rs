@@ -27,10 +27,11 @@ use super::restart::RestartPolicy;
 use super::scope::{self, Scope};
 use super::state::{Event, Status};
 use super::stdio::{Stream, Streams};
+use super::uplink::{Change, Uplink};
 use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
 use super::{monitor, remove};
 use crate::error::{Advise, Failure};
-use crate::network::Network;
+use crate::network::{self, ports::Published};
 use crate::oci::runtime::{Process, Resources};
 use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Exit};
@@ -53,8 +54,7 @@ pub struct Payload {
     #[allow(dead_code)] // Held, and no more.
     pub held: Vec<OwnedFd>,
     /// What connects it, while it runs.
-    #[allow(dead_code)] // Held, and no more.
-    pub network: Network,
+    pub uplink: Uplink,
 }
 
 /// A Client: the one that started the container, or one that connected.
@@ -119,6 +119,8 @@ pub struct Server<'a> {
     pub maps: &'a IdMaps,
     pub state: State,
     pub outputs: Outputs,
+    /// The ports that the container's network serves.
+    pub published: Vec<Published>,
     /// The container's cgroup, where there is one.
     pub scope: Option<Scope>,
     /// How many processes were executed: each has a cgroup by this number.
@@ -155,6 +157,7 @@ impl<'a> Server<'a> {
             maps,
             state,
             outputs,
+            published: Vec::new(),
             scope: None,
             execs: 0,
             directory,
@@ -256,7 +259,8 @@ impl<'a> Server<'a> {
             }
             let deadline = self.ending.as_ref().and_then(|ending| ending.deadline);
             let check = self.checks.as_ref().and_then(Checks::deadline);
-            let next = [due, deadline, check].into_iter().flatten().min();
+            let reconnect = payload.as_ref().and_then(|payload| payload.uplink.due());
+            let next = [due, deadline, check, reconnect].into_iter().flatten().min();
             let ready = self.poll(payload.as_deref(), next)?;
             if let Some(payload) = payload.as_deref().filter(|payload| ready.contains(&payload.init.pidfd.as_raw_fd())) {
                 return Ok(Turn::Ended(payload.init.wait().context("cannot reap the payload")?));
@@ -271,6 +275,7 @@ impl<'a> Server<'a> {
             }
             self.notice_oom(&ready)?;
             self.heed_signals(&ready, payload.as_deref())?;
+            payload.as_deref_mut().map_or(Ok(()), |payload| self.keep_connected(payload, &ready))?;
             self.outputs.advance(&ready);
             self.advance_executed(&ready);
             self.advance_checks(&ready, payload.as_deref())?;
@@ -285,6 +290,7 @@ impl<'a> Server<'a> {
     fn poll(&self, payload: Option<&Payload>, until: Option<Instant>) -> Result<Vec<i32>> {
         let mut set: Vec<PollFd> = payload.iter().map(|p| PollFd::new(p.init.pidfd.as_fd(), PollFlags::POLLIN)).collect();
         let reads = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        set.extend(payload.and_then(|payload| payload.uplink.interest()).map(reads));
         set.extend(self.listener.iter().map(|fd| reads(fd.as_fd())));
         set.extend(self.signals.iter().map(|signals| reads(signals.as_fd())));
         set.extend(self.callers.iter().map(|caller| reads(caller.socket.as_fd())));
@@ -494,6 +500,24 @@ impl<'a> Server<'a> {
             self.write()?;
         }
         Ok(())
+    }
+
+    /// The process that connects the payload may have died: known in the record while there is no other, and to who listens to events.
+    fn keep_connected(&mut self, payload: &mut Payload, ready: &[i32]) -> Result<()> {
+        let Payload { init, namespaces, uplink, .. } = payload;
+        let (mode, name, published) = (self.config.network, &self.config.name, &mut self.published);
+        match uplink.advance(ready, || network::start(mode, name, published), || namespaces.network(init)) {
+            None => return Ok(()),
+            Some(Change::Lost(error)) => {
+                self.state.error = Some(format!("the network is down: {error:#}"));
+                self.happened("network_down", &[("error", format!("{error:#}"))]);
+            }
+            Some(Change::Restored) => {
+                self.state.error = None;
+                self.happened("network_up", &[]);
+            }
+        }
+        self.write()
     }
 
     /// An empty cgroup for the payload's next life.

@@ -1,5 +1,6 @@
 //! What network a container has: the embedded gateway's by default, the host's own, or none.
 
+mod carrier;
 pub mod embedded;
 pub mod netlink;
 pub mod ports;
@@ -13,7 +14,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use self::embedded::Gateway;
+use self::carrier::Carrier;
 use self::ports::Published;
 use crate::sys::beside::Beside;
 use crate::sys::net::new_namespace;
@@ -76,22 +77,37 @@ impl From<NetworkMode> for String {
 
 /// What connects one container, in its Monitor's hands: begun before there is an Init. Dropped, it ends.
 pub struct Network {
-    gateway: Option<Gateway>,
+    carrier: Option<Carrier>,
 }
 
 /// Starts what `mode` needs beside the container, for its `name`. This process is a member of U with one thread.
 pub fn start(mode: NetworkMode, name: &str, published: &mut Vec<Published>) -> Result<Network> {
-    let gateway = match mode {
-        NetworkMode::Gateway { host_loopback } => Some(Gateway::start(name, host_loopback, published)?),
+    let carrier = match mode {
+        NetworkMode::Gateway { host_loopback } => Some(embedded::start(name, host_loopback, published)?),
         NetworkMode::None | NetworkMode::Host => None,
     };
-    Ok(Network { gateway })
+    Ok(Network { carrier })
 }
 
 impl Network {
-    /// What Init needs of it.
+    /// What Init needs of it; and readable when a namespace that [`Network::connect`] has named is connected, or will never be.
     pub fn link(&self) -> Option<BorrowedFd<'_>> {
-        self.gateway.as_ref().map(Gateway::link)
+        self.carrier.as_ref().map(Carrier::link)
+    }
+
+    /// Readable when the process that connects it has died.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.carrier.as_ref().map(Carrier::pidfd)
+    }
+
+    /// In Init's place, where there was an Init already: begins to connect its namespace. Waits for nothing.
+    pub fn connect(&self, namespace: BorrowedFd) {
+        self.link().into_iter().for_each(|link| carrier::connect(link, namespace));
+    }
+
+    /// Whether that has worked; waits until it is known.
+    pub fn connected(&self) -> Result<()> {
+        self.link().map_or(Ok(()), carrier::connected)
     }
 }
 
@@ -116,12 +132,13 @@ impl Pending<'_> {
         let Some(namespace) = self.namespace.take() else { return Ok(()) };
         let namespace = namespace.finish()?;
         process::setns(namespace.as_fd(), ns::NET)?;
-        self.link.map_or(Ok(()), |link| embedded::connect(link, namespace.as_fd()))
+        self.link.into_iter().for_each(|link| carrier::connect(link, namespace.as_fd()));
+        Ok(())
     }
 
     /// Waits until it is connected.
     pub fn connected(&self) -> Result<()> {
-        self.link.map_or(Ok(()), embedded::connected)
+        self.link.map_or(Ok(()), carrier::connected)
     }
 }
 

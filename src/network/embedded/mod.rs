@@ -27,71 +27,25 @@ mod topology;
 mod udp;
 
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use self::engine::{Beginning, Engine};
 use self::resolver::Resolver;
 use self::stock::Stock;
 use self::topology::Inside;
+use super::carrier::{self, Carrier};
 use super::ports::Published;
-use crate::error::Failure;
 use crate::role::Role;
-use crate::sys::process::{self, Child, Fork};
+use crate::sys::process;
 use crate::sys::sock;
 
-/// Longest message of the conversation.
-const LONGEST: usize = 16 << 10;
-
-/// A gateway, as Monitor has it. Dropped, it ends.
-pub struct Gateway {
-    child: Child,
-    /// Its end is the gateway's.
-    _conversation: OwnedFd,
-    link: OwnedFd,
-}
-
-impl Gateway {
-    /// Forks the gateway of the container `name`. The caller is a member of U with one thread.
-    pub fn start(name: &str, host_loopback: bool, published: &mut Vec<Published>) -> Result<Gateway> {
-        let (conversation, monitor) = sock::pair().context("cannot create a socket pair")?;
-        let (link, init) = sock::pair().context("cannot create a socket pair")?;
-        match process::fork(0).context("cannot start the gateway")? {
-            Fork::Child => live(name, host_loopback, std::mem::take(published), monitor, init),
-            Fork::Parent(child) => Ok(Gateway { child, _conversation: conversation, link }),
-        }
-    }
-
-    /// What the container's Init talks to it by: [`connect`], then [`connected`].
-    pub fn link(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
-    }
-}
-
-/// Tells a gateway the network namespace it is to connect.
-pub fn connect(link: BorrowedFd, namespace: BorrowedFd) -> Result<()> {
-    // One that has failed meanwhile says so when it is asked.
-    let _ = sock::send(link, b"c", &[namespace]);
-    Ok(())
-}
-
-/// Waits until a gateway has connected the namespace.
-pub fn connected(link: BorrowedFd) -> Result<()> {
-    let mut buffer = [0; LONGEST];
-    match sock::receive(link, &mut buffer).context("cannot hear the gateway")?.0 {
-        0 => bail!("the gateway died"),
-        length => Ok(serde_json::from_slice::<Result<(), Failure>>(&buffer[..length]).context("cannot understand the gateway")??),
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.signal(libc::SIGKILL);
-        let _ = self.child.wait();
-    }
+/// Forks the gateway of the container `name`. The caller is a member of U with one thread.
+pub fn start(name: &str, host_loopback: bool, published: &mut Vec<Published>) -> Result<Carrier> {
+    Carrier::start("gateway", |monitor, init| live(name, host_loopback, std::mem::take(published), monitor, init))
 }
 
 /// Lives the gateway's life.
@@ -103,9 +57,7 @@ fn live(name: &str, host_loopback: bool, published: Vec<Published>, monitor: Own
     let _ = process::set_parent_death_signal(libc::SIGKILL);
     let _ = nix::unistd::chdir(c"/");
     let begun = begin(host_loopback, published, &monitor, &init);
-    let told = serde_json::to_vec(&begun.as_ref().map(drop).map_err(Failure::from)).unwrap_or_default();
-    let _ = sock::send(init.as_fd(), &told, &[]);
-    drop(init);
+    carrier::report(init, &begun);
     let ended = begun.and_then(|mut engine| engine.run());
     process::exit_now(ended.is_err().into())
 }
