@@ -79,7 +79,7 @@ complete -c rl -n "__fish_rl_using_subcommand run" -s v -l volume -d 'Mount a di
 complete -c rl -n "__fish_rl_using_subcommand run" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to /etc/hosts' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /etc/resolv.conf' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, or host to share the host\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ulimit -d 'Set a resource limit' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l shm-size -d 'Size of /dev/shm' -r
@@ -182,7 +182,7 @@ complete -c rl -n "__fish_rl_using_subcommand create" -s v -l volume -d 'Mount a
 complete -c rl -n "__fish_rl_using_subcommand create" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line to /etc/hosts' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for /etc/resolv.conf' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, or host to share the host\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ulimit -d 'Set a resource limit' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l shm-size -d 'Size of /dev/shm' -r

@@ -15,6 +15,8 @@ pub enum Role {
     Monitor,
     /// Carries a container's connections; `network/embedded/`.
     Gateway,
+    /// Looks after the program that does so instead; `network/driver.rs`.
+    Driver,
     /// Becomes the payload; `container/init.rs`.
     Init,
     /// Becomes another process of the container; `container/join.rs`.
@@ -32,6 +34,7 @@ impl Role {
             Role::Worker => "worker",
             Role::Monitor => "monitor",
             Role::Gateway => "gateway",
+            Role::Driver => "driver",
             Role::Init => "init",
             Role::Joiner => "joiner",
             Role::Reaper => "reaper",

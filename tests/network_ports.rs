@@ -190,7 +190,10 @@ fn a_published_stream_is_whole() {
     require!(Feature::SubIds, Feature::Tool("python3"));
     let rl = Rl::new();
     let script = "import socket\ns=socket.socket(); s.bind(('',80)); s.listen(); print('up',flush=True)\nc,_=s.accept()\nn=0\n\
-                  while True:\n b=c.recv(1<<20)\n if not b: break\n n+=len(b); c.sendall(b)\nprint(n)";
+                  while True:\n b=c.recv(1<<20)\n if not b: break\n n+=len(b); c.sendall(b)\n\
+                  c.close()\n\
+                  # With the container goes its network, and what that still had to send.\n\
+                  s.accept()";
     let running = rl.start(["run", "--rm", "--name", "web", "-p", "127.0.0.1::80", "rootfs:/", "/usr/bin/python3", "-c", script]);
     running.expect("up");
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, chosen(&rl, "tcp"))).unwrap();
@@ -204,5 +207,5 @@ fn a_published_stream_is_whole() {
     reader.read_to_end(&mut got).unwrap();
     writing.join().unwrap();
     assert!(got == sent, "{} bytes came back of {}", got.len(), sent.len());
-    running.finish().ok();
+    end(&rl, running);
 }

@@ -190,7 +190,7 @@ fn signal(number: i32) -> String {
 }
 
 fn network_settings(config: &Config) -> Value {
-    let mode = serde_json::to_value(config.network).ok().and_then(|mode| mode.as_str().map(String::from)).unwrap_or_default();
+    let mode = serde_json::to_value(&config.network).ok().and_then(|mode| mode.as_str().map(String::from)).unwrap_or_default();
     json!({
         "Bridge": "",
         "SandboxID": "",

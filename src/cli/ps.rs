@@ -196,7 +196,7 @@ fn is_of(record: &Record, wanted: &str) -> bool {
 }
 
 fn networks(record: &Record) -> String {
-    serde_json::to_value(record.config.network).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default()
+    serde_json::to_value(&record.config.network).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default()
 }
 
 fn row(record: &Record, whole: bool) -> Row {

@@ -182,7 +182,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
 /// Naming the host as `host-gateway` opens the way there.
 fn network(options: &Options) -> NetworkMode {
     let names_host = options.add_host.iter().any(|(_, address)| *address == addresses::V4.host);
-    match options.network {
+    match options.network.clone() {
         NetworkMode::Gateway { host_loopback } => NetworkMode::Gateway { host_loopback: host_loopback || names_host },
         other => other,
     }

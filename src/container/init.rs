@@ -60,7 +60,7 @@ impl Init<'_> {
         self.close_what_is_monitors()?;
         // What is made on the way has the mode that is written there, whoever calls.
         umask(Mode::empty());
-        let mut network = network::begin(self.config.network, self.network).context("cannot create the network")?;
+        let mut network = network::begin(&self.config.network, self.network).context("cannot create the network")?;
         if wire::receive::<ToInit>(&self.monitor)?.is_none() {
             bail!("the monitor died");
         }

@@ -28,7 +28,7 @@ use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
 use crate::image::{Hold, Image, Source, Store};
 use crate::network::ports::{self, Published, Wish};
-use crate::network::{NetworkMode, resolv};
+use crate::network::{self, NetworkMode, resolv};
 use crate::oci::image::ContainerConfig;
 use crate::rootfs::host_view::{self, View};
 use crate::rootfs::mountinfo;
@@ -51,6 +51,7 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
     warn(&pending);
     let (mut config, pending, hold) = prepare(options, paths, caller, pending)?;
     let published = publish(options, &mut config)?;
+    let published = of_monitor(&config, published);
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
     let signals = attend::catch_signals(company, options.tty)?;
     let (id, name) = (config.id.clone(), config.name.clone());
@@ -89,7 +90,8 @@ pub fn start_again(record: Record, directory: File, company: &Company, paths: &P
     let signals = attend::catch_signals(company, config.spec.process.terminal)?;
     let name = config.name.clone();
     let state = State { boot_id: record::boot_id(), restart_count: 0, stopped: false, ..record.state };
-    let published = ports::bind(&config.ports.iter().map(Wish::from).collect::<Vec<_>>())?;
+    network::driver::check(&config.network)?;
+    let published = of_monitor(&config, ports::bind(&config.ports.iter().map(Wish::from).collect::<Vec<_>>())?);
     let launch = Launch { config, published, state, draft: Draft::Made(record::Draft { path: record.directory, directory }) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
     boot::enable(paths, &started.config);
@@ -112,6 +114,7 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
         bail!("the container id file {} exists already", cidfile.display());
     }
     check_sources(options)?;
+    network::driver::check(&options.network)?;
     record::make_store(paths, pending.plan().maps.root())?;
     let source = options.image.parse::<Source>()?;
     if let Source::Rootfs(dir) = &source {
@@ -140,13 +143,29 @@ fn publish(options: &Options, config: &mut Config) -> Result<Vec<Published>> {
     if options.publish_all {
         wishes.extend(ports::of_exposed(&config.exposed_ports, &wishes)?);
     }
-    if !wishes.is_empty() && !matches!(config.network, NetworkMode::Gateway { .. }) {
+    if !wishes.is_empty() && matches!(config.network, NetworkMode::None | NetworkMode::Host) {
         return Err(anyhow!("cannot publish ports with --network {}", config.network))
             .hint(|| "leave out --network, or -p: on the host's own network every port is open already");
     }
-    let published = ports::bind(&wishes)?;
+    let published = bind(&config.network, wishes)?;
     config.ports = published.iter().map(|published| published.mapping.clone()).collect();
     Ok(published)
+}
+
+/// Binds them. A driver binds them itself, so then nobody may hold them.
+fn bind(mode: &NetworkMode, mut wishes: Vec<Wish>) -> Result<Vec<Published>> {
+    if matches!(mode, NetworkMode::Slirp(_)) {
+        wishes.iter_mut().try_for_each(ports::only_ipv4)?;
+    }
+    ports::bind(&wishes)
+}
+
+/// What of the published ports is Monitor's: a driver binds them itself, so nobody else may.
+fn of_monitor(config: &Config, mut published: Vec<Published>) -> Vec<Published> {
+    if !matches!(config.network, NetworkMode::Gateway { .. }) {
+        published.clear();
+    }
+    published
 }
 
 /// A terminal can only take what is typed on one.
@@ -295,7 +314,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     let monitor = match process::fork(0).context("cannot start the monitor")? {
         Fork::Child => {
             drop(conversation);
-            let path = paths.containers().join(&config.id);
+            let (path, runtime) = (paths.containers().join(&config.id), paths.runtime.clone());
             let window = console::size();
             let origin = handed.map_or(Origin::Monitor, |(streams, ends)| Origin::Client(streams, ends));
             monitor::run(
@@ -308,6 +327,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
                     scoped: cgroup.is_some(),
                     store,
                     path,
+                    runtime,
                     window,
                     state,
                 },
@@ -430,9 +450,9 @@ fn plan_mounts(config: &Config, paths: &Paths, nested: &IdMaps, upper_on_tmpfs: 
     };
     let hostname = &config.spec.hostname;
     let etc = vec![
-        ("hosts", resolv::hosts(config.network, hostname, &config.add_hosts)),
+        ("hosts", resolv::hosts(&config.network, hostname, &config.add_hosts)),
         ("hostname", format!("{hostname}\n")),
-        ("resolv.conf", resolv::resolv_conf(config.network, &config.dns)),
+        ("resolv.conf", resolv::resolv_conf(&config.network, &config.dns)),
     ];
     let tty_group = to_host(&nested.gid, TTY_GROUP).is_some();
     plan::plan(&config.spec, Surroundings { root, etc, tty_group, upper_on_tmpfs, delegated: config.systemd })

@@ -25,7 +25,7 @@ use super::uplink::Uplink;
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit};
 use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
 use crate::network::ports::Published;
-use crate::network::{self, Network};
+use crate::network::{self, Network, Subject};
 use crate::role::Role;
 use crate::rootfs::apply::Builder;
 use crate::rootfs::plan::Plan;
@@ -59,6 +59,8 @@ pub struct Monitor {
     pub store: OwnedFd,
     /// Where Init finds the container's directory.
     pub path: PathBuf,
+    /// The runtime directory.
+    pub runtime: PathBuf,
     /// Rows and columns of the caller's terminal.
     pub window: Option<(u16, u16)>,
     /// As the record has it.
@@ -136,6 +138,7 @@ impl Monitor {
         let mut starting = early.map_or_else(|| self.clone_init(&maps, scope.as_ref(), &mut published), Ok);
         let (store, client) = (self.store.try_clone()?, self.client.try_clone()?);
         let mut server = Server::new(self.config.clone(), &maps, self.state.clone(), directory, store.as_fd(), client);
+        server.runtime = self.runtime.clone();
         (server.scope, server.published) = (scope, published);
         pipes.into_iter().for_each(|pipes| server.follow(pipes));
         if matches!(self.origin, Origin::Monitor)
@@ -217,7 +220,13 @@ impl Monitor {
         let cgroup = scope.map(|scope| scope.cgroup.payload());
         let (streams, ends) = self.streams()?;
         let (conversation, inits_end) = sock::pair().context("cannot create a socket pair")?;
-        let network = network::start(self.config.network, &self.config.name, published)?;
+        let network = network::start(Subject {
+            mode: &self.config.network,
+            name: &self.config.name,
+            ports: &self.config.ports,
+            published,
+            runtime: &self.runtime,
+        })?;
         let init = match self.plan.staged.is_empty() {
             true => self.fork_init(0, maps, streams, inits_end, &network, cgroup)?,
             false => self.stage(maps, streams, inits_end, &network, cgroup, &conversation)?,

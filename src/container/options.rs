@@ -103,7 +103,8 @@ pub struct Options {
     /// Name server for /etc/resolv.conf
     #[arg(long, value_name = "IP")]
     pub dns: Vec<IpAddr>,
-    /// Network: gateway[:host-loopback] for a private one (the default), none, or host to share the host's
+    /// Network: gateway[:host-loopback] for a private one (the default), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, or
+    /// host to share the host's
     #[arg(long, alias = "net", value_name = "MODE", default_value = "gateway")]
     pub network: NetworkMode,
     /// Publish a port of the container on the host; without HOST on a free one

@@ -8,6 +8,7 @@ mod checks;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -31,7 +32,7 @@ use super::uplink::{Change, Uplink};
 use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
 use super::{monitor, remove};
 use crate::error::{Advise, Failure};
-use crate::network::{self, ports::Published};
+use crate::network::{self, Subject, ports::Published};
 use crate::oci::runtime::{Process, Resources};
 use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Exit};
@@ -121,6 +122,8 @@ pub struct Server<'a> {
     pub outputs: Outputs,
     /// The ports that the container's network serves.
     pub published: Vec<Published>,
+    /// The runtime directory.
+    pub runtime: PathBuf,
     /// The container's cgroup, where there is one.
     pub scope: Option<Scope>,
     /// How many processes were executed: each has a cgroup by this number.
@@ -158,6 +161,7 @@ impl<'a> Server<'a> {
             state,
             outputs,
             published: Vec::new(),
+            runtime: PathBuf::new(),
             scope: None,
             execs: 0,
             directory,
@@ -505,8 +509,9 @@ impl<'a> Server<'a> {
     /// The process that connects the payload may have died: known in the record while there is no other, and to who listens to events.
     fn keep_connected(&mut self, payload: &mut Payload, ready: &[i32]) -> Result<()> {
         let Payload { init, namespaces, uplink, .. } = payload;
-        let (mode, name, published) = (self.config.network, &self.config.name, &mut self.published);
-        match uplink.advance(ready, || network::start(mode, name, published), || namespaces.network(init)) {
+        let Config { network: mode, name, ports, .. } = &self.config;
+        let subject = Subject { mode, name, ports, published: &mut self.published, runtime: &self.runtime };
+        match uplink.advance(ready, || network::start(subject), || namespaces.network(init)) {
             None => return Ok(()),
             Some(Change::Lost(error)) => {
                 self.state.error = Some(format!("the network is down: {error:#}"));

@@ -54,7 +54,7 @@ pub fn sysctl(name: &str) -> Option<i64> {
 /// A program of the host: where distributions put it first, then `$PATH`.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let usual = Path::new("/usr/bin").join(name);
-    if usual.exists() {
+    if usual.is_file() {
         return Some(usual);
     }
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())

@@ -1,90 +1,50 @@
-//! What network a container has: the embedded gateway's by default, the host's own, or none.
+//! What network a container has: the embedded gateway's by default, a driver's, the host's own, or none.
 
 mod carrier;
+pub mod driver;
 pub mod embedded;
+mod mode;
 pub mod netlink;
 pub mod ports;
 pub mod resolv;
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::str::FromStr;
+use std::path::Path;
 
-use anyhow::{Result, bail};
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
 
 use self::carrier::Carrier;
-use self::ports::Published;
+pub use self::mode::NetworkMode;
+use self::ports::{PortMapping, Published};
 use crate::sys::beside::Beside;
 use crate::sys::net::new_namespace;
 use crate::sys::process::{self, ns};
-
-/// `--network`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum NetworkMode {
-    /// A namespace connected to the host's networks by our own gateway. `host_loopback`: also to what listens on the host's loopback.
-    Gateway { host_loopback: bool },
-    /// A namespace with `lo` only.
-    None,
-    /// The host's own namespace.
-    Host,
-}
-
-impl FromStr for NetworkMode {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<NetworkMode> {
-        let (name, options) = text.split_once(':').unwrap_or((text, ""));
-        match (name, options) {
-            ("none", "") => Ok(NetworkMode::None),
-            ("host", "") => Ok(NetworkMode::Host),
-            // Docker's names of its default.
-            ("gateway" | "bridge" | "default", "") => Ok(NetworkMode::Gateway { host_loopback: false }),
-            ("gateway", "host-loopback") => Ok(NetworkMode::Gateway { host_loopback: true }),
-            ("gateway", other) => bail!("unknown option \"{other}\" of the network gateway: it has host-loopback"),
-            ("none" | "host", _) => bail!("the network {name} has no options"),
-            _ => bail!("unknown network \"{text}\": this version knows gateway, host and none"),
-        }
-    }
-}
-
-impl fmt::Display for NetworkMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NetworkMode::Gateway { host_loopback: false } => "gateway",
-            NetworkMode::Gateway { host_loopback: true } => "gateway:host-loopback",
-            NetworkMode::None => "none",
-            NetworkMode::Host => "host",
-        })
-    }
-}
-
-impl TryFrom<String> for NetworkMode {
-    type Error = anyhow::Error;
-
-    fn try_from(text: String) -> Result<NetworkMode> {
-        text.parse()
-    }
-}
-
-impl From<NetworkMode> for String {
-    fn from(mode: NetworkMode) -> String {
-        mode.to_string()
-    }
-}
 
 /// What connects one container, in its Monitor's hands: begun before there is an Init. Dropped, it ends.
 pub struct Network {
     carrier: Option<Carrier>,
 }
 
-/// Starts what `mode` needs beside the container, for its `name`. This process is a member of U with one thread.
-pub fn start(mode: NetworkMode, name: &str, published: &mut Vec<Published>) -> Result<Network> {
+/// For whom a network is started.
+pub struct Subject<'a> {
+    pub mode: &'a NetworkMode,
+    /// The container's name.
+    pub name: &'a str,
+    /// The ports that it publishes.
+    pub ports: &'a [PortMapping],
+    /// Bound already, where it is the gateway that serves them.
+    pub published: &'a mut Vec<Published>,
+    /// The runtime directory.
+    pub runtime: &'a Path,
+}
+
+/// Starts what runs beside a container to connect it. This process is a member of U with one thread.
+pub fn start(subject: Subject) -> Result<Network> {
+    let Subject { mode, name, ports, published, runtime } = subject;
     let carrier = match mode {
-        NetworkMode::Gateway { host_loopback } => Some(embedded::start(name, host_loopback, published)?),
-        NetworkMode::None | NetworkMode::Host => None,
+        NetworkMode::Gateway { host_loopback } => Some(embedded::start(name, *host_loopback, published)?),
+        mode => driver::start(mode, name, ports, runtime)?,
     };
     Ok(Network { carrier })
 }
@@ -118,10 +78,10 @@ pub struct Pending<'a> {
 }
 
 /// Begins to make what `mode` promises, for a process in the container's user namespace; nothing here waits.
-pub fn begin(mode: NetworkMode, link: Option<BorrowedFd<'_>>) -> io::Result<Pending<'_>> {
+pub fn begin<'a>(mode: &NetworkMode, link: Option<BorrowedFd<'a>>) -> io::Result<Pending<'a>> {
     let namespace = match mode {
-        NetworkMode::None | NetworkMode::Gateway { .. } => Some(new_namespace()?),
         NetworkMode::Host => None,
+        _ => Some(new_namespace()?),
     };
     Ok(Pending { namespace, link })
 }
@@ -139,21 +99,5 @@ impl Pending<'_> {
     /// Waits until it is connected.
     pub fn connected(&self) -> Result<()> {
         self.link.map_or(Ok(()), carrier::connected)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_is_written_as_it_is_read() {
-        for text in ["gateway", "gateway:host-loopback", "none", "host"] {
-            assert_eq!(text.parse::<NetworkMode>().unwrap().to_string(), text);
-        }
-        assert_eq!("bridge".parse::<NetworkMode>().unwrap().to_string(), "gateway");
-        for text in ["", "none:x", "gateway:x", "gateway:", "nowhere"] {
-            assert_eq!(text.parse::<NetworkMode>().is_ok(), text == "gateway:", "{text}");
-        }
     }
 }

@@ -156,6 +156,16 @@ pub fn of_exposed(exposed: &[String], already: &[Wish]) -> Result<Vec<Wish>> {
     Ok(found)
 }
 
+/// For a network that publishes over IPv4 only.
+pub fn only_ipv4(wish: &mut Wish) -> Result<()> {
+    match wish.host_ip {
+        None => wish.host_ip = Some(Ipv4Addr::UNSPECIFIED.into()),
+        Some(IpAddr::V4(_)) => {}
+        Some(ip) => bail!("cannot publish {ip}: slirp4netns serves ports over IPv4 only"),
+    }
+    Ok(())
+}
+
 /// Binds every port that is asked for, or none: who holds a port that is not free is named where that can be known.
 pub fn bind(wishes: &[Wish]) -> Result<Vec<Published>> {
     let mut all = Vec::new();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 
 use super::NetworkMode;
+use super::driver::PASTA_DNS;
 use super::embedded::addresses::V4;
 
 /// One `--add-host NAME:IP` (also `NAME=IP`, as Docker takes it since 25). `host-gateway` is the address that stands for the host.
@@ -19,24 +20,24 @@ pub fn parse_add_host(text: &str) -> Result<(String, IpAddr)> {
 }
 
 /// The text of /etc/hosts: the host's own lines on its network, else loopback and the container's name.
-pub fn hosts(mode: NetworkMode, hostname: &str, added: &[(String, IpAddr)]) -> String {
+pub fn hosts(mode: &NetworkMode, hostname: &str, added: &[(String, IpAddr)]) -> String {
     let mut text = String::new();
-    if mode == NetworkMode::Host {
+    if *mode == NetworkMode::Host {
         text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     }
     if text.is_empty() {
-        let own = if matches!(mode, NetworkMode::Gateway { .. }) { "" } else { hostname };
+        let own = if own_address(mode).is_some() { "" } else { hostname };
         text = format!("127.0.0.1\tlocalhost {own}").trim_end().to_string() + "\n::1\tlocalhost ip6-localhost ip6-loopback\n";
     }
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    if let NetworkMode::Gateway { host_loopback } = mode {
-        text += &format!("{}\t{hostname}\n", V4.container);
-        if host_loopback {
-            // Podman's and Docker's name for it.
-            text += &format!("{}\thost.containers.internal host.docker.internal\n", V4.host);
-        }
+    if let Some(address) = own_address(mode) {
+        text += &format!("{address}\t{hostname}\n");
+    }
+    if let Some(host) = host_address(mode) {
+        // Podman's and Docker's name for it.
+        text += &format!("{host}\thost.containers.internal host.docker.internal\n");
     }
     for (name, address) in added {
         text += &format!("{address}\t{name}\n");
@@ -44,14 +45,37 @@ pub fn hosts(mode: NetworkMode, hostname: &str, added: &[(String, IpAddr)]) -> S
     text
 }
 
+/// Where the container is, as far as that is known before.
+fn own_address(mode: &NetworkMode) -> Option<IpAddr> {
+    match mode {
+        NetworkMode::Gateway { .. } => Some(V4.container),
+        NetworkMode::Slirp(slirp) => Some(slirp.container().into()),
+        NetworkMode::Pasta(pasta) => pasta.container(),
+        NetworkMode::None | NetworkMode::Host => None,
+    }
+}
+
+/// Where the host's loopback is, if it is open.
+fn host_address(mode: &NetworkMode) -> Option<IpAddr> {
+    match mode {
+        NetworkMode::Gateway { host_loopback: true } => Some(V4.host),
+        NetworkMode::Slirp(slirp) if slirp.allow_host_loopback => Some(slirp.host().into()),
+        NetworkMode::Pasta(pasta) if pasta.map_gateway => pasta.value(&["--gateway", "-g"])?.parse().ok(),
+        _ => None,
+    }
+}
+
 /// The text of /etc/resolv.conf: the servers asked for, else the host's own file on its network, else nobody to ask.
-pub fn resolv_conf(mode: NetworkMode, servers: &[IpAddr]) -> String {
+pub fn resolv_conf(mode: &NetworkMode, servers: &[IpAddr]) -> String {
     if servers.is_empty() {
+        let host = || std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         return match mode {
-            NetworkMode::Host => std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
-            NetworkMode::Gateway { .. } => {
-                let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-                through_gateway(&host)
+            NetworkMode::Host => host(),
+            NetworkMode::Gateway { .. } => through(V4.gateway, &host()),
+            NetworkMode::Slirp(slirp) => through(slirp.dns().into(), &host()),
+            NetworkMode::Pasta(pasta) => {
+                let asked = pasta.value(&["--dns-forward"]).and_then(|address| address.parse().ok());
+                through(asked.unwrap_or(PASTA_DNS.into()), &host())
             }
             NetworkMode::None => String::new(),
         };
@@ -59,13 +83,13 @@ pub fn resolv_conf(mode: NetworkMode, servers: &[IpAddr]) -> String {
     servers.iter().map(|server| format!("nameserver {server}\n")).collect()
 }
 
-/// The gateway asks the host's servers; how names are completed is the host's business as well.
-fn through_gateway(host: &str) -> String {
+/// This address leads to the host's servers; how names are completed is the host's business as well.
+fn through(server: IpAddr, host: &str) -> String {
     let kept = host.lines().map(str::trim).filter(|line| {
         let keyword = line.split_ascii_whitespace().next().unwrap_or("");
         matches!(keyword, "search" | "domain" | "options")
     });
-    kept.map(String::from).chain([format!("nameserver {}", V4.gateway)]).map(|line| line + "\n").collect()
+    kept.map(String::from).chain([format!("nameserver {server}")]).map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]
@@ -84,16 +108,16 @@ mod tests {
     #[test]
     fn behind_the_gateway_names_are_completed_as_on_the_host_and_asked_of_the_gateway() {
         let host = "# made by hand\nnameserver 192.0.2.1\nsearch lan example.org\noptions ndots:2\nnameserver ::1\n";
-        assert_eq!(through_gateway(host), "search lan example.org\noptions ndots:2\nnameserver 10.0.2.1\n");
+        assert_eq!(through(V4.gateway, host), "search lan example.org\noptions ndots:2\nnameserver 10.0.2.1\n");
         let mode = NetworkMode::Gateway { host_loopback: true };
-        let text = hosts(mode, "web", &[]);
+        let text = hosts(&mode, "web", &[]);
         assert!(text.contains("10.0.2.100\tweb\n") && text.contains("10.0.2.2\thost.containers.internal"), "{text}");
         assert_eq!(parse_add_host("me:host-gateway").unwrap().1.to_string(), "10.0.2.2");
     }
 
     #[test]
     fn a_container_without_a_network_still_knows_its_own_name() {
-        let text = hosts(NetworkMode::None, "web", &[("db".into(), "10.0.0.5".parse().unwrap())]);
+        let text = hosts(&NetworkMode::None, "web", &[("db".into(), "10.0.0.5".parse().unwrap())]);
         assert!(text.starts_with("127.0.0.1\tlocalhost web\n"));
         assert!(text.ends_with("10.0.0.5\tdb\n"));
     }
