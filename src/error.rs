@@ -78,6 +78,9 @@ impl From<&anyhow::Error> for Failure {
     fn from(error: &anyhow::Error) -> Failure {
         let mut failure = Failure { message: chain(error), hint: None, exit: None };
         gather(error, &mut failure);
+        if failure.hint.is_none() && error.chain().any(lacks_a_call) {
+            failure.hint = Some(format!("Linux {OLDEST} or newer: this is {}", release()));
+        }
         // A name or path of any length may be part of it, and it must fit a message between processes.
         if let Some((cut, _)) = failure.message.char_indices().nth(2000) {
             failure.message.truncate(cut);
@@ -85,6 +88,20 @@ impl From<&anyhow::Error> for Failure {
         }
         failure
     }
+}
+
+/// What rl needs: overlayfs in a user namespace (5.11), mount_setattr (5.12).
+const OLDEST: &str = "5.12";
+
+/// The kernel does not have the system call at all.
+fn lacks_a_call(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_std = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    let of_nix = cause.downcast_ref::<nix::errno::Errno>().map(|errno| *errno as i32);
+    of_std.or(of_nix) == Some(libc::ENOSYS)
+}
+
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "older".into(), |release| release.trim().to_string())
 }
 
 /// `outer: inner: cause`, without saying twice what an outer message already ends with.
@@ -132,6 +149,17 @@ mod tests {
         assert_eq!(failure.message, "cannot start \"web\": cannot map user IDs: no range for \"ann\"");
         assert_eq!(failure.hint.as_deref(), Some("inner"));
         assert_eq!(failure.exit, Some(126));
+    }
+
+    #[test]
+    fn a_kernel_that_is_too_old_is_named() {
+        let missing = std::io::Error::from_raw_os_error(libc::ENOSYS);
+        let failure = Failure::from(&anyhow::Error::new(missing).context("cannot set up /etc"));
+        assert!(failure.hint.unwrap().starts_with("Linux 5.12 or newer: this is "));
+        let failure = Failure::from(&anyhow::Error::new(nix::errno::Errno::ENOSYS).context("x"));
+        assert!(failure.hint.is_some());
+        let failure = Failure::from(&anyhow::Error::new(nix::errno::Errno::ENOENT).context("x"));
+        assert!(failure.hint.is_none());
     }
 
     #[test]
