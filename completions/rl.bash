@@ -127,6 +127,9 @@ _rl() {
             rl__subcmd__container,prune)
                 cmd="rl__subcmd__container__subcmd__prune"
                 ;;
+            rl__subcmd__generate,systemd)
+                cmd="rl__subcmd__generate__subcmd__systemd"
+                ;;
             rl__subcmd__healthcheck,run)
                 cmd="rl__subcmd__healthcheck__subcmd__run"
                 ;;
@@ -323,7 +326,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__create)
-            opts="-i -t -e -w -u -h -l -v -p -P -m -c -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
+            opts="-i -t -e -w -u -h -l -v -p -P -m -c -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -495,6 +498,10 @@ _rl() {
                     ;;
                 --oom-score-adj)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sdnotify)
+                    COMPREPLY=($(compgen -W "container conmon ignore" -- "${cur}"))
                     return 0
                     ;;
                 --memory)
@@ -741,12 +748,46 @@ _rl() {
             return 0
             ;;
         rl__subcmd__generate)
-            opts="-h --root --help"
+            opts="-h --root --help systemd"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rl__subcmd__generate__subcmd__systemd)
+            opts="-n -t -h --name --new --restart-policy --stop-timeout --time --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --restart-policy)
+                    COMPREPLY=($(compgen -W "no on-success on-failure on-abnormal on-watchdog on-abort always" -- "${cur}"))
+                    return 0
+                    ;;
+                --time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1353,7 +1394,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__run)
-            opts="-d -i -t -e -w -u -h -l -v -p -P -m -c -q -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
+            opts="-d -i -t -e -w -u -h -l -v -p -P -m -c -q -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --network --publish --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1533,6 +1574,10 @@ _rl() {
                     ;;
                 --oom-score-adj)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sdnotify)
+                    COMPREPLY=($(compgen -W "container conmon ignore" -- "${cur}"))
                     return 0
                     ;;
                 --memory)

@@ -61,7 +61,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "cp" -d 'Copy files between a 
 complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
 complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
-complete -c rl -n "__fish_rl_needs_command" -f -a "generate" -d 'Write man pages and completions into a directory'
+complete -c rl -n "__fish_rl_needs_command" -f -a "generate" -d 'Print what other programs can use of a container'
 complete -c rl -n "__fish_rl_using_subcommand run" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''
 false\t''"
@@ -110,6 +110,9 @@ none\t'Nobody: the container stays in your own cgroup'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l cgroup-parent -d 'The slice to make it in, or the directory below your own' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l cgroup-conf -d 'Write a file of the container\'s cgroup, such as memory.high=1073741824' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l oom-score-adj -d 'How soon the kernel kills it when memory is short: up to 1000 is sooner; less than your own score is not yours to give' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l sdnotify -d 'Who tells systemd that the container is ready, where NOTIFY_SOCKET is set (default: container)' -r -f -a "container\t'The payload itself, to whom NOTIFY_SOCKET is passed on (the default)'
+conmon\t'rl, as soon as the payload runs'
+ignore\t'Nobody'"
 complete -c rl -n "__fish_rl_using_subcommand run" -s m -l memory -d 'Memory limit' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l memory-reservation -d 'Memory that is kept for the container when memory is short' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l memory-swap -d 'Limit of memory and swap together; -1: any amount of swap (default: twice the memory)' -r
@@ -213,6 +216,9 @@ none\t'Nobody: the container stays in your own cgroup'"
 complete -c rl -n "__fish_rl_using_subcommand create" -l cgroup-parent -d 'The slice to make it in, or the directory below your own' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l cgroup-conf -d 'Write a file of the container\'s cgroup, such as memory.high=1073741824' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l oom-score-adj -d 'How soon the kernel kills it when memory is short: up to 1000 is sooner; less than your own score is not yours to give' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l sdnotify -d 'Who tells systemd that the container is ready, where NOTIFY_SOCKET is set (default: container)' -r -f -a "container\t'The payload itself, to whom NOTIFY_SOCKET is passed on (the default)'
+conmon\t'rl, as soon as the payload runs'
+ignore\t'Nobody'"
 complete -c rl -n "__fish_rl_using_subcommand create" -s m -l memory -d 'Memory limit' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l memory-reservation -d 'Memory that is kept for the container when memory is short' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l memory-swap -d 'Limit of memory and swap together; -1: any amount of swap (default: twice the memory)' -r
@@ -547,5 +553,18 @@ complete -c rl -n "__fish_rl_using_subcommand unshare" -s h -l help -d 'Print he
 complete -c rl -n "__fish_rl_using_subcommand info" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand info" -l json -d 'Print JSON'
 complete -c rl -n "__fish_rl_using_subcommand info" -s h -l help -d 'Print help'
-complete -c rl -n "__fish_rl_using_subcommand generate" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand generate" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -a "systemd" -d 'Print a systemd unit that runs a container as a service'
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l restart-policy -d 'When systemd is to start it again' -r -f -a "no\t''
+on-success\t''
+on-failure\t''
+on-abnormal\t''
+on-watchdog\t''
+on-abort\t''
+always\t''"
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s t -l time -l stop-timeout -d 'Seconds that it has to end (default: the container\'s, or 10)' -r
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s n -l name -d 'Call the container by its name instead of its id'
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l new -d 'Make the container anew at each start, by the command it was made with, and remove it at each stop'
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help'

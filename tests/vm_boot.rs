@@ -95,3 +95,25 @@ fn who_does_not_linger_is_warned_once() {
     assert!(warned.contains("after your last logout") && warned.contains("try: loginctl enable-linger"), "{warned}");
     assert_eq!(again, "");
 }
+
+#[test]
+fn a_generated_unit_runs_a_container_as_a_service() {
+    let rl = session!();
+    let script = "trap 'exit 0' TERM; echo up; while :; do sleep 1000 & wait; done";
+    rl.cmd(["create", "--name", "web", &image("alpine"), "sh", "-c", script]).ok();
+    for flags in [&["--name"][..], &["--new"]] {
+        let unit = rl.cmd([&["generate", "systemd"], flags, &["web"]].concat()).ok();
+        let path = rl.file("container-web.service", unit.stdout());
+        systemctl(&["link", "--runtime", path.to_str().unwrap()]);
+        systemctl(&["start", "container-web.service"]);
+        eventually("it runs", || status(&rl) == "running");
+        systemctl(&["stop", "container-web.service"]);
+        systemctl(&["disable", "--runtime", "container-web.service"]);
+        systemctl(&["daemon-reload"]);
+        if flags == ["--name"] {
+            assert_eq!((status(&rl).as_str(), rl.inspect("web")["State"]["ExitCode"].as_i64()), ("exited", Some(0)));
+        } else {
+            assert_eq!(rl.containers(), [] as [&str; 0]);
+        }
+    }
+}

@@ -177,6 +177,8 @@ fn container_config(config: &Config) -> Value {
         "Labels": config.labels,
         "StopSignal": signal(config.stop_signal),
     });
+    shown["CreateCommand"] = json!(config.create_command);
+    shown["sdNotifyMode"] = json!(config.sdnotify.map_or("container", |mode| mode.word()));
     if let Some(health) = &config.health {
         shown["Healthcheck"] = json!(health.check);
         shown["HealthcheckOnFailureAction"] = json!(health.on_failure.word());

@@ -14,6 +14,13 @@ pub struct Args {
     options: Options,
 }
 
+impl Args {
+    /// What the container is to be.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
 /// Prints its id.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let pending = shared::begin(&context.caller, &context.paths.runtime)?;

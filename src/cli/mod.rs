@@ -112,7 +112,6 @@ enum Verb {
     Volume(volume::Verb),
     Unshare(unshare::Args),
     Info(info::Args),
-    #[command(hide = true)]
     Generate(generate::Args),
 }
 
@@ -238,7 +237,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Volume(verb) => volume::run(&verb, &context),
         Verb::Unshare(args) => unshare::run(&args, &context),
         Verb::Info(args) => info::run(&args, &context),
-        Verb::Generate(args) => generate::run(&args),
+        Verb::Generate(args) => generate::run(&args, &context),
     }
 }
 

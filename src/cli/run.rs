@@ -22,6 +22,13 @@ pub struct Args {
     options: Options,
 }
 
+impl Args {
+    /// What the container is to be.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
 /// How to stay with a container; shared by the verbs that do.
 #[derive(Debug, clap::Args)]
 pub struct Attached {

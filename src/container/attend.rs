@@ -11,6 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::console::{self, Keys, RawMode, Relays};
 use super::control;
 use super::record::Record;
+use super::sdnotify::Notice;
 use super::stdio::{self, Ends};
 use super::wire::{self, FromClient, FromMonitor};
 
@@ -88,8 +89,15 @@ pub fn attach(record: &Record, company: &Company) -> Result<Outcome> {
     let signals = catch_signals(company, terminal)?;
     let conversation = control::connect(record)?;
     let outputs = Some(ask(&conversation, terminal)?);
-    let attendance =
-        Attendance { conversation: &conversation, signals: &signals, company, terminal, relays: Relays::default(), outputs };
+    let attendance = Attendance {
+        conversation: &conversation,
+        signals: &signals,
+        company,
+        terminal,
+        relays: Relays::default(),
+        outputs,
+        notice: None,
+    };
     attendance.run()?.with_context(|| format!("the monitor of \"{}\" died", record.config.name))
 }
 
@@ -103,6 +111,8 @@ pub struct Attendance<'a> {
     pub relays: Relays,
     /// Pipes that Monitor writes the payload's output to.
     pub outputs: Option<Ends>,
+    /// What to tell systemd once the payload runs.
+    pub notice: Option<Notice>,
 }
 
 impl Attendance<'_> {
@@ -132,6 +142,7 @@ impl Attendance<'_> {
             }
             match wire::receive::<FromMonitor>(self.conversation)? {
                 Some((FromMonitor::MonitorStarted, fds)) => {
+                    self.notice.take().iter().for_each(Notice::send);
                     if matches!(self.company, Company::None) {
                         return Ok(Some(Outcome::Started));
                     }

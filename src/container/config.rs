@@ -13,6 +13,7 @@ use super::parse::{MountSource, MountSpec};
 use super::resources::block_device;
 use super::restart::RestartPolicy;
 use super::scope::CgroupConfig;
+use super::sdnotify::Sdnotify;
 use crate::network::NetworkMode;
 use crate::network::embedded::addresses;
 use crate::network::ports::PortMapping;
@@ -54,6 +55,11 @@ pub struct Config {
     pub restart: RestartPolicy,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub health: Option<HealthConfig>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sdnotify: Option<Sdnotify>,
+    /// The command line that made it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub create_command: Vec<String>,
     pub network: NetworkMode,
     /// `/etc/hosts` lines asked for.
     pub add_hosts: Vec<(String, std::net::IpAddr)>,
@@ -108,6 +114,7 @@ pub struct Given<'a> {
     pub hostname: String,
     /// uid and gid of the caller.
     pub caller: (u32, u32),
+    pub create_command: Vec<String>,
     /// The variables of the caller, for `-e NAME`.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Contents of the `--env-file`s, as entries.
@@ -157,6 +164,8 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         stop_timeout: options.stop_timeout,
         restart: restart(options)?,
         health: options.health.over(given.image)?,
+        sdnotify: options.sdnotify,
+        create_command: given.create_command,
         systemd,
         id: given.id,
         name: given.name,
@@ -441,6 +450,7 @@ mod tests {
             image,
             hostname: "laptop".into(),
             caller: (1000, 100),
+            create_command: Vec::new(),
             lookup: &|name| (name == "HERE").then(|| "here".to_string()),
             env_files: vec!["FILE=1".into()],
             volumes: Path::new("/store/volumes"),

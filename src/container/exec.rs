@@ -78,7 +78,8 @@ pub fn exec(record: &Record, request: Request, company: &Company, root: (u32, u3
     drop(fds);
     drop(streams);
     let relays = Relays::of_pipes(ends)?;
-    let attendance = Attendance { conversation: &conversation, signals: &signals, company, terminal, relays, outputs: None };
+    let attendance =
+        Attendance { conversation: &conversation, signals: &signals, company, terminal, relays, outputs: None, notice: None };
     attendance.run()?.with_context(|| format!("the monitor of \"{}\" died", config.name))
 }
 

@@ -20,6 +20,7 @@ use super::monitor::{self, Monitor, Origin};
 use super::options::Options;
 use super::record::{self, Record, State};
 use super::restart::RestartPolicy;
+use super::sdnotify::{self, Notice};
 use super::stdio::{self, Ends, Streams};
 use super::wire::{self, FromClient};
 use super::{boot, names, obtain, parse, scope, volume};
@@ -214,6 +215,7 @@ fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&I
             image: image.and_then(|image| image.config.config.as_ref()).unwrap_or(&none),
             hostname: nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default(),
             caller: (caller.uid, caller.gid),
+            create_command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
             lookup: &|name| std::env::var(name).ok(),
             env_files: env_files(&options.env_file)?,
             volumes: &paths.volumes(),
@@ -270,7 +272,8 @@ impl Started {
     fn attend(&mut self, signals: &Option<SignalFd>, company: &Company) -> Result<Outcome> {
         let (relays, outputs) = (std::mem::take(&mut self.relays), self.outputs.take());
         let terminal = self.config.spec.process.terminal;
-        let attendance = Attendance { conversation: &self.conversation, signals, company, terminal, relays, outputs };
+        let notice = Notice::of(&self.config, matches!(company, Company::None).then_some(self.monitor.pid));
+        let attendance = Attendance { conversation: &self.conversation, signals, company, terminal, relays, outputs, notice };
         let name = &self.config.name;
         match attendance.run().with_context(|| format!("cannot start \"{name}\""))? {
             Some(outcome) => Ok(outcome),
@@ -301,7 +304,8 @@ fn ended(exit: std::io::Result<process::Exit>) -> String {
 
 /// Clones Monitor and gives it what it waits for, each as soon as it is there: U while newuidmap works takes longest, else the record.
 fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> Result<Started> {
-    let Launch { config, published, state, draft } = launch;
+    let Launch { mut config, published, state, draft } = launch;
+    sdnotify::pass(&mut config);
     let owner = pending.plan().maps.root();
     let on_tmpfs = needs_tmpfs(paths)?;
     let nested = monitor::nested(&config, &pending.plan().maps);

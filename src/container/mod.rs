@@ -28,6 +28,7 @@ pub mod remove;
 pub mod resources;
 pub mod restart;
 pub mod scope;
+pub mod sdnotify;
 pub mod serve;
 pub mod state;
 pub mod stdio;

@@ -11,6 +11,7 @@ use super::obtain::Policy;
 use super::parse::{self, DeviceSpec, HostEntry, MountSpec, TmpfsSpec, Ulimit, UsernsMode};
 use super::resources::{self, Limits};
 use super::restart::RestartPolicy;
+use super::sdnotify::Sdnotify;
 use crate::cgroup::delegate::Manager;
 use crate::image::pull::parse_platform;
 use crate::network::NetworkMode;
@@ -170,6 +171,9 @@ pub struct Options {
     /// How soon the kernel kills it when memory is short: up to 1000 is sooner; less than your own score is not yours to give
     #[arg(long, value_name = "SCORE", value_parser = resources::oom_score_adj, allow_hyphen_values = true, help_heading = "Limits")]
     pub oom_score_adj: Option<i32>,
+    /// Who tells systemd that the container is ready, where NOTIFY_SOCKET is set (default: container)
+    #[arg(long, value_name = "WHO")]
+    pub sdnotify: Option<Sdnotify>,
     #[command(flatten)]
     pub limits: Limits,
     #[command(flatten)]
