@@ -70,30 +70,35 @@ fn the_unit_is_there_as_long_as_a_container_asks_for_it() {
     assert_eq!(written(&rl).len(), 1);
     rl.cmd(["rm", "-f", "other"]).ok();
     assert_eq!(written(&rl).len(), 0);
+    rl.cmd(["rm", "-f", "web"]).ok();
 }
 
 #[test]
 fn who_does_not_linger_is_warned_once() {
     let rl = session!();
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().expect("a user").name;
-    let linger = format!("/var/lib/systemd/linger/{user}");
-    let sudo = |args: &[&str]| {
-        let mut command = Command::new("sudo");
-        command.args(args);
-        run(command).ok();
+    let me = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().expect("a user");
+    let runtime = format!("/run/user/{}", me.uid);
+    let marker = format!("{runtime}/rl/logout-warned");
+    let _ = fs::remove_file(&marker);
+    let start = || rl.command(["run", "-d", &image("alpine"), "sleep", "1000"]);
+    assert_eq!(run(start()).ok().stderr(), "");
+    // For rl only: systemd would take the session down.
+    let unlinger = "mount -t tmpfs none /var/lib/systemd/linger; exec setpriv --reuid $0 --regid $1 --init-groups -- env HOME=$2 XDG_RUNTIME_DIR=$3 ${@:4}";
+    let elsewhere = || {
+        let command = start();
+        let (uid, gid) = (me.uid.to_string(), me.gid.to_string());
+        let mut sudo = Command::new("sudo");
+        sudo.args(["unshare", "--mount", "--propagation", "private", "bash", "-c", unlinger, &uid, &gid])
+            .arg(rl.home())
+            .arg(&runtime);
+        sudo.arg(command.get_program()).args(command.get_args());
+        run(sudo).ok().stderr().to_string()
     };
-    let marker = format!("/run/user/{}/rl/logout-warned", nix::unistd::getuid());
-    let _ = fs::remove_file(&marker);
-    let start = || rl.cmd(["run", "-d", &image("alpine"), "sleep", "1000"]).ok().stderr().to_string();
-    assert_eq!(start(), "");
-    // The file only: the manager of the session goes on.
-    sudo(&["rm", &linger]);
-    let warned = start();
-    let again = start();
-    sudo(&["touch", &linger]);
-    let _ = fs::remove_file(&marker);
+    let (warned, again) = (elsewhere(), elsewhere());
+    fs::remove_file(&marker).expect("the marker");
     assert!(warned.contains("after your last logout") && warned.contains("try: loginctl enable-linger"), "{warned}");
     assert_eq!(again, "");
+    rl.cmd(["rm".to_string(), "-f".into()].into_iter().chain(rl.containers())).ok();
 }
 
 #[test]

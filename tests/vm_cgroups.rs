@@ -448,3 +448,29 @@ fn a_debian_boots_in_a_container_and_stops() {
     assert_eq!(ended["State"]["ExitCode"], 0, "{ended:#}");
     rl.cmd(["rm", "debian"]).ok();
 }
+
+#[test]
+fn a_frozen_container_is_not_checked_and_a_check_that_hangs_dies_with_its_cgroup() {
+    let rl = session!();
+    let check = "echo x >> /checks; test ! -e /hang || { setsid sleep 7777 & sleep 8888; }";
+    let flags = ["--health-cmd", check, "--health-interval", "100ms", "--health-timeout", "2s", "--health-retries", "1"];
+    let image = image("alpine");
+    rl.cmd([&["run", "-d", "--name", "web"], &flags[..], &[&image, "sleep", "1000"]].concat()).ok();
+    let health = || rl.inspect("web")["State"]["Health"].clone();
+    eventually("it is healthy", || health()["Status"] == "healthy");
+    rl.cmd(["pause", "web"]).ok();
+    let before = health();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(health(), before);
+    rl.cmd(["healthcheck", "run", "web"]).code(125).says("is paused");
+    rl.cmd(["unpause", "web"]).ok();
+    eventually("it is checked again", || health() != before);
+    assert_eq!(health()["Status"], "healthy");
+    rl.cmd(["exec", "web", "touch", "/hang"]).ok();
+    eventually("it is unhealthy", || health()["Status"] == "unhealthy");
+    rl.cmd(["exec", "web", "rm", "/hang"]).ok();
+    eventually("it is healthy again", || health()["Status"] == "healthy");
+    let inside = rl.cmd(["exec", "web", "sh", "-c", "ps | grep -c '[s]leep [78]'"]);
+    assert_eq!(inside.stdout(), "0");
+    rl.cmd(["rm", "-f", "web"]).ok();
+}
