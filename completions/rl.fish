@@ -58,9 +58,12 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "image" -d 'Manage images'
 complete -c rl -n "__fish_rl_needs_command" -f -a "system" -d 'Look after everything that is stored'
 complete -c rl -n "__fish_rl_needs_command" -f -a "events" -d 'Show what happens to containers, images and volumes'
 complete -c rl -n "__fish_rl_needs_command" -f -a "cp" -d 'Copy files between a container and the host'
+complete -c rl -n "__fish_rl_needs_command" -f -a "diff" -d 'Show what a container has changed in its files'
+complete -c rl -n "__fish_rl_needs_command" -f -a "export" -d 'Write a container\'s files as a tar archive'
 complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
 complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
+complete -c rl -n "__fish_rl_needs_command" -f -a "version" -d 'Show the version'
 complete -c rl -n "__fish_rl_needs_command" -f -a "generate" -d 'Print what other programs can use of a container'
 complete -c rl -n "__fish_rl_using_subcommand run" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''
@@ -334,9 +337,12 @@ complete -c rl -n "__fish_rl_using_subcommand ps" -s l -l latest -d 'Show the ne
 complete -c rl -n "__fish_rl_using_subcommand ps" -l no-trunc -d 'Print ids, commands and images in full'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s s -l size -d 'Show how much disk each takes: what it has written, and in all'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand rm" -l filter -d 'All for which it is so, as with rl ps -a' -r
 complete -c rl -n "__fish_rl_using_subcommand rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand rm" -s f -l force -d 'Kill a running container first; no error where there is none'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s v -l volumes -d 'Remove its anonymous volumes too'
+complete -c rl -n "__fish_rl_using_subcommand rm" -s a -l all -d 'All of them'
+complete -c rl -n "__fish_rl_using_subcommand rm" -s l -l latest -d 'The newest one'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand stats" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand stats" -l root -d 'Keep images, containers and volumes in this directory' -r -F
@@ -509,6 +515,12 @@ complete -c rl -n "__fish_rl_using_subcommand cp" -s a -l archive -d 'Keep owner
 complete -c rl -n "__fish_rl_using_subcommand cp" -s L -l follow-link -d 'Copy what a symlink names, where the source is one'
 complete -c rl -n "__fish_rl_using_subcommand cp" -s q -l quiet -d 'Say nothing'
 complete -c rl -n "__fish_rl_using_subcommand cp" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand diff" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand diff" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand export" -s o -l output -d 'Write to this file (default: stdout)' -r -F
+complete -c rl -n "__fish_rl_using_subcommand export" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "create" -d 'Create a volume'
@@ -553,6 +565,9 @@ complete -c rl -n "__fish_rl_using_subcommand unshare" -s h -l help -d 'Print he
 complete -c rl -n "__fish_rl_using_subcommand info" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand info" -l json -d 'Print JSON'
 complete -c rl -n "__fish_rl_using_subcommand info" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand version" -s f -l format -d 'Print by a Go template, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand version" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand version" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help'
 complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -a "systemd" -d 'Print a systemd unit that runs a container as a service'

@@ -3,7 +3,7 @@
 mod support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use support::{Feature, Rl, image, require, run, run_with_input};
+use support::{Feature, Rl, TarBuilder, image, require, run, run_with_input};
 
 /// A container that has ended.
 #[track_caller]
@@ -172,6 +172,43 @@ fn a_directory_that_becomes_a_symlink_meanwhile_leads_nowhere_either() {
         let _ = fs::remove_file(rl.path("got"));
         rl.cmd(["cp", "a:/at/secret", rl.path("got").to_str().unwrap()]);
         assert!(!fs::read_to_string(rl.path("got")).unwrap_or_default().contains("of the host"));
+    }
+    rl.cmd(["rm", "-f", "a"]).ok();
+}
+
+#[test]
+fn a_directory_that_is_swapped_for_a_symlink_all_the_time_leads_nowhere_either() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let canary = rl.file("canary/secret", "of the host");
+    let dir = canary.parent().unwrap().to_path_buf();
+    let before = support::Tree::of(&dir);
+    rl.file("shared/real/secret", "inside");
+    let (real, link) = (rl.path("shared/real"), rl.path("shared/link"));
+    let host = rl.file("mine", "mine");
+    let archive = TarBuilder::new().file("secret", "evil").symlink("up", "../../../../..").finish();
+    running(&rl, "a", &["-v", &format!("{}:/v", rl.path("shared").display())], "true");
+    for target in [dir.display().to_string(), format!("../../../../../../../..{}", dir.display()), "/proc/1/root".into()] {
+        symlink(&target, &link).unwrap();
+        support::while_swapping(&real, &link, || {
+            for n in 0..18 {
+                let got = rl.path("got");
+                rl.cmd(["cp", host.to_str().unwrap(), "a:/v/real/secret"]);
+                rl.cmd(["cp", host.to_str().unwrap(), &format!("a:/v/link/new{n}")]);
+                run_with_input(rl.command(["cp", "-", "a:/v/real"]), archive.clone());
+                rl.cmd(["cp", "-L", "a:/v/real/secret", got.to_str().unwrap()]);
+                assert!(!fs::read_to_string(&got).unwrap_or_default().contains("of the host"), "{target}");
+                let _ = fs::remove_file(&got);
+            }
+        });
+        before.is_unchanged(&dir);
+        // Whichever of the two names the link has now.
+        if real.is_symlink() {
+            fs::remove_file(&real).unwrap();
+            fs::rename(&link, &real).unwrap();
+        } else {
+            fs::remove_file(&link).unwrap();
+        }
     }
     rl.cmd(["rm", "-f", "a"]).ok();
 }

@@ -23,6 +23,46 @@ fn what_happens_is_told_to_who_listens() {
 }
 
 #[test]
+fn what_happens_to_images_is_told() {
+    require!(Feature::Image("alpine"), Feature::Tool("docker-registry"), Feature::Tool("skopeo"));
+    let rl = Rl::new();
+    let registry = support::Registry::start(&rl);
+    registry.push(&support::image("alpine"), "a/b:c");
+    let name = format!("{}/a/b", registry.host());
+    rl.cmd(["pull", &format!("{name}:c")]).ok();
+    rl.cmd(["tag", &format!("{name}:c"), "mine"]).ok();
+    let id = rl.cmd(["inspect", "--type", "image", "-f", "{{.Id}}", "mine"]).ok().stdout().to_string();
+    rl.cmd(["rmi", "mine"]).ok();
+    rl.cmd(["rmi", &format!("{name}:c")]).ok();
+    let told = rl
+        .cmd([
+            "events",
+            "--since",
+            "1h",
+            "--until",
+            "0s",
+            "--filter",
+            "type=image",
+            "--format",
+            "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}",
+        ])
+        .ok();
+    let lines: Vec<&str> = told.stdout().lines().collect();
+    let wanted = [
+        format!("pull {name}:c {name}"),
+        format!("tag {id} mine:latest"),
+        format!("untag {id} mine:latest"),
+        format!("untag {id} {name}:c"),
+        format!("delete {id} {id}"),
+    ];
+    assert_eq!(lines.iter().filter(|line| !line.contains('@')).collect::<Vec<_>>(), wanted.iter().collect::<Vec<_>>(), "{told}");
+    let removed = rl
+        .cmd(["events", "--since", "1h", "--until", "0s", "--filter", &format!("image={name}:c"), "--filter", "event=untag"])
+        .ok();
+    assert!(removed.stdout().contains(" image untag "), "{removed}");
+}
+
+#[test]
 fn the_past_is_told_and_filtered() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();

@@ -2,7 +2,7 @@
 
 mod support;
 use std::fs;
-use support::{Feature, Rl, eventually, image, probe, require};
+use support::{Feature, Rl, eventually, image, probe, require, run, while_swapping};
 
 /// A container that does nothing, with these flags.
 #[track_caller]
@@ -203,4 +203,78 @@ fn a_hostile_root_does_not_stand_in_for_the_kernels_files() {
     rl.cmd(["exec", "box", "true"]).says("not a regular file");
     rl.cmd(["stop", "-t", "0", "box"]).ok();
     assert!(fs::read_dir(rl.store()).is_ok());
+}
+
+#[test]
+fn nothing_of_its_clients_environment_nor_of_another_commands_reaches_it() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    idle(&rl, &["-e", "OWN=1"]);
+    rl.cmd(["exec", "-e", "OTHERS=1", "box", "true"]).ok();
+    let mut command = rl.command(["exec", "-e", "GIVEN", "-e", "ABSENT", "box", "env"]);
+    command.env("SECRET_CANARY", "secret").env("GIVEN", "yes");
+    let seen = run(command).ok();
+    let mut names: Vec<&str> = seen.stdout().lines().map(|line| line.split('=').next().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["GIVEN", "HOME", "HOSTNAME", "OWN", "PATH"], "{seen}");
+    rl.cmd(["rm", "-f", "box"]).ok();
+}
+
+#[test]
+fn a_matrix_of_users_gives_exact_ids_and_groups() {
+    require!(Feature::Image("alpine"), Feature::Probe, Feature::SubIds);
+    let rl = Rl::new();
+    let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:100::/:/bin/sh\nbob:x:1:1::/:/bin/sh\n";
+    let group = "root:x:0:\nusers:x:100:\nwheel:x:10:root,ann\naudio:x:29:ann\nannex:x:30:anna,xann\n";
+    let (passwd, group) = (rl.file("passwd", passwd), rl.file("group", group));
+    let bind = |file: &std::path::Path, at: &str| format!("{}:{at}:ro", file.display());
+    let binds = [bind(&probe(), "/probe"), bind(&passwd, "/etc/passwd"), bind(&group, "/etc/group")];
+    idle(&rl, &["-u", "bob", "--group-add", "44", "-v", &binds[0], "-v", &binds[1], "-v", &binds[2]]);
+    for (flags, uid, gid, groups) in [
+        (&["-u", "ann"][..], 1000, 100, &[10, 29][..]),
+        (&["-u", "1000"], 1000, 100, &[10, 29]),
+        (&["-u", "ann:wheel"], 1000, 10, &[]),
+        (&["-u", "bob"], 1, 1, &[]),
+        (&["-u", "root"], 0, 0, &[10]),
+        (&["-u", "2"], 2, 0, &[]),
+        (&["-u", "2:3"], 2, 3, &[]),
+    ] {
+        let seen = rl.cmd([&["exec"], flags, &["box", "/probe"]].concat()).ok().json();
+        let extra: Vec<u64> =
+            seen["groups"].as_array().unwrap().iter().filter_map(|g| g.as_u64()).filter(|g| *g != gid && *g != 44).collect();
+        assert_eq!(seen["uid"], serde_json::json!([uid, uid, uid]), "{flags:?}");
+        assert_eq!(seen["gid"], serde_json::json!([gid, gid, gid]), "{flags:?}");
+        assert_eq!(extra, groups, "{flags:?}");
+    }
+    for user in ["4294967296", "-1", "nonesuch", "4294967295"] {
+        let refused = rl.cmd(["exec", &format!("--user={user}"), "box", "/probe"]);
+        assert!(!refused.status.success(), "{refused}");
+    }
+    rl.cmd(["rm", "-f", "box"]).ok();
+}
+
+#[test]
+fn user_files_that_change_meanwhile_hang_nobody_and_lead_nowhere() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let own = rl.file("etc/passwd", "root:x:0:0::/root:/bin/sh\nann:x:7:7::/:/bin/sh\n");
+    let dir = own.parent().unwrap();
+    let canary = rl.file("canary", "ann:x:4242:4242::/:/bin/sh\n");
+    std::os::unix::fs::symlink(&canary, dir.join("link")).unwrap();
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    idle(&rl, &["-v", &format!("{}:/etc", dir.display())]);
+    for other in ["link", "fifo"] {
+        while_swapping(&own, &dir.join(other), || {
+            for _ in 0..60 {
+                let run = rl.cmd(["exec", "-u", "ann", "box", "id", "-u"]);
+                assert!(!run.status.success() || matches!(run.stdout(), "7"), "{run}");
+            }
+        });
+        // Whichever of the two names the file has now.
+        if !std::fs::symlink_metadata(&own).unwrap().is_file() {
+            std::fs::rename(&own, dir.join("aside")).unwrap();
+            std::fs::rename(dir.join(other), &own).unwrap();
+        }
+    }
+    rl.cmd(["rm", "-f", "box"]).ok();
 }

@@ -69,3 +69,33 @@ fn prune_asks_and_filters() {
     rl.cmd_with_input(["container", "prune"], "y\n").ok();
     assert_eq!(left(), "");
 }
+
+#[test]
+fn rm_takes_all_the_newest_or_what_a_filter_chooses() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    for (name, label) in [("a", "x=1"), ("b", "x=2"), ("c", "x=2")] {
+        rl.cmd(["create", "--name", name, "--label", label, &image("alpine")]).ok();
+    }
+    let left = || rl.cmd(["ps", "-a", "--format", "{{.Names}}"]).ok().stdout().replace('\n', " ");
+    rl.cmd(["rm"]).code(125).says("<CONTAINER>");
+    rl.cmd(["rm", "-a", "a"]).code(125).says("cannot be used with");
+    rl.cmd(["rm", "--latest"]).ok();
+    assert_eq!(left(), "b a");
+    rl.cmd(["rm", "--filter", "label=x=2"]).ok();
+    assert_eq!(left(), "a");
+    rl.cmd(["rm", "--filter", "nope=1"]).code(1).says("unknown filter");
+    rl.cmd(["rm", "-f", "--all"]).ok();
+    assert_eq!(left(), "");
+    rl.cmd(["rm", "--all"]).ok();
+}
+
+#[test]
+fn the_version_is_told_in_dockers_shape() {
+    let rl = Rl::new();
+    let version = rl.cmd(["version", "--format", "{{.Client.Version}}"]).ok().stdout().to_string();
+    assert_eq!(rl.cmd(["--version"]).ok().stdout(), format!("rl {version}"));
+    assert!(rl.cmd(["version"]).ok().stdout().contains(&format!("Version:   {version}")));
+    assert_eq!(rl.cmd(["version", "-f", "json"]).ok().json()["Client"]["Os"], "linux");
+    rl.cmd(["version", "--format", "{{.Server.Version}}"]).code(1);
+}

@@ -15,10 +15,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
 };
-use support::{Background, Feature, Layout, Pty, Rl, Run, TarBuilder, Tree, binary, image, images, in_shell, require, run};
+use support::{
+    Background, Feature, Layout, Pty, Rl, Run, TarBuilder, Tree, binary, image, images, in_shell, require, run, while_swapping,
+};
 
 /// An image on alpine with this layer and configuration.
 fn on_alpine(rl: &Rl, layer: TarBuilder, config: Value) -> String {
@@ -410,28 +410,6 @@ fn files_of_etc_that_are_symlinks_in_the_image_stay_inside() {
     let image = Layout::new(rl.path("bare")).layer(&whole.finish()).write();
     run_it(&rl, &[], &image, &["true"]);
     before.is_unchanged(&dir);
-}
-
-/// Swaps `a` and `b` for as long as it lives: what is looked at twice is seen differently.
-struct Swapper<'a>(&'a AtomicBool);
-
-impl Drop for Swapper<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn while_swapping(a: &Path, b: &Path, work: impl FnOnce()) {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let _end = Swapper(&stop);
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).expect("swap");
-            }
-        });
-        work();
-    });
 }
 
 #[test]

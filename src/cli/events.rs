@@ -43,8 +43,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let template = args.format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
     let mut shape =
         Shape { template, json: args.format.as_deref() == Some("json"), filters, streams: output::Streams::default() };
-    let owner = crate::userns::plan::Plan::of(&context.caller).maps.root();
-    record::make_store(&context.paths, owner)?;
+    context.make_store()?;
     let mut watch = Watch::new(
         &context.paths.events(),
         until.map(|until| Instant::now() + until.duration_since(now).unwrap_or(Duration::ZERO)),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::images::{Filters, Listed};
 use super::{Context, history, images, inspect, output, pull, rmi, tag};
+use crate::container::events;
 use crate::container::uses::Uses;
 use crate::image::delete::Removal;
 use crate::image::erase_removed;
@@ -73,6 +74,7 @@ fn prune(args: &Prune, context: &Context) -> Result<u8> {
 
 /// Removes what `prune` means, telling of each; returns how many bytes that freed.
 pub fn remove_unused(context: &Context, all: bool, filters: &Filters) -> Result<u64> {
+    context.make_store()?;
     let lock = context.store().exclusive()?;
     let uses = Uses::now(&context.paths)?;
     let mut lines = Vec::new();
@@ -84,6 +86,7 @@ pub fn remove_unused(context: &Context, all: bool, filters: &Filters) -> Result<
             continue;
         }
         bytes += remove(&lock, &listed, &uses, &mut lines)?;
+        tell_of(context, &listed);
     }
     lock.forget_archives(all)?;
     bytes += lock.collect(Layers::All, &uses.layers)?.bytes;
@@ -105,6 +108,15 @@ fn remove(lock: &Exclusive, listed: &Listed, uses: &Uses, lines: &mut Vec<String
     lines.push(format!("deleted: {}", listed.stored.id));
     lines.extend(freed.layers.iter().rev().map(|layer| format!("deleted: {layer}")));
     Ok(freed.bytes)
+}
+
+/// It has gone with all its names.
+fn tell_of(context: &Context, listed: &Listed) {
+    let (store, id) = (&context.paths.store, listed.stored.id.to_string());
+    for name in listed.stored.names.iter().filter_map(|named| named.reference.as_ref()) {
+        events::of_image(store, "untag", &id, &name.familiar());
+    }
+    events::of_image(store, "delete", &id, &id);
 }
 
 /// Docker's names for what is known of an image.

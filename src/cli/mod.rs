@@ -5,8 +5,10 @@ mod container;
 mod container_json;
 mod cp;
 mod create;
+mod diff;
 mod events;
 mod exec;
+mod export;
 mod filters;
 mod generate;
 mod glob;
@@ -39,6 +41,7 @@ mod template;
 mod top;
 mod unshare;
 mod update;
+mod version;
 mod volume;
 mod wait;
 
@@ -49,10 +52,12 @@ use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::container::record;
 use crate::error::{Advise, EXIT_RL, Failure};
 use crate::host::facts::Caller;
 use crate::host::paths::{Paths, runtime_dir};
 use crate::image::Store;
+use crate::userns::plan::Plan;
 use crate::userns::shared::{self, Pending, Userns};
 
 /// Rootless containers: no daemon, no root, nothing to install first
@@ -108,10 +113,13 @@ enum Verb {
     System(system::Verb),
     Events(events::Args),
     Cp(cp::Args),
+    Diff(diff::Args),
+    Export(export::Args),
     #[command(subcommand)]
     Volume(volume::Verb),
     Unshare(unshare::Args),
     Info(info::Args),
+    Version(version::Args),
     Generate(generate::Args),
 }
 
@@ -127,6 +135,11 @@ impl Context {
     /// The images.
     fn store(&self) -> Store {
         Store::new(&self.paths.store)
+    }
+
+    /// Makes the directories of containers and of what is told of things, where they are missing.
+    fn make_store(&self) -> Result<()> {
+        record::make_store(&self.paths, Plan::of(&self.caller).maps.root())
     }
 
     /// U, made or joined, waiting for it.
@@ -234,9 +247,12 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::System(verb) => system::run(&verb, &context),
         Verb::Events(args) => events::run(&args, &context),
         Verb::Cp(args) => cp::run(&args, &context),
+        Verb::Diff(args) => diff::run(&args, &context),
+        Verb::Export(args) => export::run(&args, &context),
         Verb::Volume(verb) => volume::run(&verb, &context),
         Verb::Unshare(args) => unshare::run(&args, &context),
         Verb::Info(args) => info::run(&args, &context),
+        Verb::Version(args) => version::run(&args, &context),
         Verb::Generate(args) => generate::run(&args, &context),
     }
 }

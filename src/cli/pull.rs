@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::{Context, output};
+use crate::container::events;
 use crate::host::config::Config;
 use crate::image::Reference;
 use crate::image::pull::{self, Order};
@@ -32,6 +33,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let references = references.collect::<Result<Vec<_>>>()?;
     let config = Config::load()?;
     let store = context.store();
+    context.make_store()?;
     for (name, reference) in args.names.iter().zip(references) {
         if !args.quiet && reference.tag() == Some("latest") && !name.ends_with(":latest") {
             output::line("Using default tag: latest")?;
@@ -39,6 +41,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         let reference = pull::aliased(&reference, &config)?;
         let order = Order { reference: &reference, config: &config, platform: args.platform.as_ref(), quiet: args.quiet };
         let pulled = pull::pull(&store, &order, &mut context.userns()?, None)?;
+        events::of_image(&context.paths.store, "pull", &reference.familiar(), &reference.familiar_name());
         pulled.warnings.iter().for_each(|warning| eprintln!("rl: {warning}"));
         if args.quiet {
             output::line(pulled.target.id.to_string())?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Context, output};
+use super::{Context, output, ps};
 use crate::container::{record, remove};
 use crate::error::Failure;
 
@@ -15,8 +15,17 @@ pub struct Args {
     /// Remove its anonymous volumes too
     #[arg(short, long)]
     volumes: bool,
+    /// All of them
+    #[arg(short, long, conflicts_with_all = ["containers", "latest", "filter"])]
+    all: bool,
+    /// The newest one
+    #[arg(short, long, conflicts_with_all = ["containers", "filter"])]
+    latest: bool,
+    /// All for which it is so, as with rl ps -a
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "containers")]
+    filter: Vec<String>,
     /// Names, ids, or beginnings of ids
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present_any = ["all", "latest", "filter"], value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
@@ -24,7 +33,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     remove::sweep(&context.paths, || context.userns())?;
     let mut code = 0;
-    for wanted in &args.containers {
+    for wanted in &wanted(args, context)? {
         let found = record::find(&context.paths, wanted);
         let result = match found {
             Err(_) if args.force => continue,
@@ -40,4 +49,14 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// What is to be removed: as it was named, or the ids of what was chosen otherwise.
+fn wanted(args: &Args, context: &Context) -> Result<Vec<String>> {
+    if !args.containers.is_empty() {
+        return Ok(args.containers.clone());
+    }
+    let chosen = ps::chosen(context, &args.filter, true)?;
+    let most = if args.latest { 1 } else { usize::MAX };
+    Ok(chosen.into_iter().take(most).map(|record| record.config.id).collect())
 }

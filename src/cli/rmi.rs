@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::{Context, output};
+use crate::container::events;
 use crate::container::uses::Uses;
 use crate::error::Failure;
 use crate::image::{delete, erase_removed};
@@ -42,10 +43,15 @@ fn remove(wanted: &str, force: bool, context: &Context) -> Result<()> {
     let removal = delete::decide(&image, &asked, uses.of(&image.id.to_string()), force)?;
     let freed = lock.remove_image(&image, &removal, &uses.layers)?;
     drop(lock);
+    context.make_store()?;
+    let id = image.id.to_string();
+    let told = |action: &str, name: &str| events::of_image(&context.paths.store, action, &id, name);
     for name in &removal.untag {
+        told("untag", &name.familiar());
         output::line(format!("Untagged: {}", name.familiar()))?;
     }
     if removal.delete {
+        told("delete", &id);
         output::line(format!("Deleted: {}", image.id))?;
     }
     freed.layers.iter().rev().try_for_each(|layer| output::line(format!("Deleted: {layer}")))

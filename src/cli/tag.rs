@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::Context;
+use crate::container::events;
 use crate::image::Reference;
 
 /// Give an image another name
@@ -27,5 +28,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let target = image.target().retagged();
     lock.name(&name, &target)?;
     lock.write_index()?;
+    context.make_store()?;
+    events::of_image(&context.paths.store, "tag", &image.id.to_string(), &name.familiar());
     Ok(0)
 }

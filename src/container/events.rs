@@ -86,6 +86,14 @@ impl Event {
     }
 }
 
+/// Something that happens to an image, by a Client: what `pull` brings is known by its name, anything else by its id.
+pub fn of_image(store: &Path, action: &str, id: &str, name: &str) {
+    let attributes = BTreeMap::from([("name".to_string(), name.to_string())]);
+    if let Ok(store) = record::open_directory(store) {
+        tell(store.as_fd(), &[Event::now("image", action, id, attributes)]);
+    }
+}
+
 /// Records events; `store` is the store's directory.
 pub fn tell(store: BorrowedFd, events: &[Event]) {
     let mut lines = Vec::new();

@@ -2,6 +2,7 @@
 
 pub mod attend;
 pub mod boot;
+pub mod changes;
 pub mod config;
 pub mod console;
 pub mod control;

@@ -6,6 +6,7 @@
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 
+use super::events;
 use super::options::Options;
 use crate::error::{Advise, Failure};
 use crate::host::config::Config;
@@ -61,6 +62,7 @@ pub fn image(
     let order = Order { reference, config: &config, platform: options.platform.as_ref(), quiet: options.quiet };
     match pull::pull(store, &order, &mut userns, kept) {
         Ok(pulled) => {
+            events::of_image(store.root(), "pull", &reference.familiar(), &reference.familiar_name());
             pulled.warnings.iter().for_each(|warning| eprintln!("rl: {warning}"));
             if !options.quiet {
                 pulled.summary(reference).iter().for_each(|line| eprintln!("{line}"));

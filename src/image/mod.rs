@@ -38,6 +38,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+pub use self::platform::host as host_platform;
 pub use self::reference::Reference;
 pub use self::refs::{Named, Target};
 pub use self::source::Source;

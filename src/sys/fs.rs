@@ -131,3 +131,16 @@ pub fn fs_magic(fd: BorrowedFd) -> io::Result<i64> {
     cvt(unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut stat) }.into())?;
     Ok(stat.f_type as i64)
 }
+
+/// The number of the mount that `fd` was opened on, unique while it is there (statx(2), STATX_MNT_ID of Linux 5.8).
+pub fn mount_id(fd: BorrowedFd) -> io::Result<u64> {
+    const STATX_MNT_ID: u32 = 0x1000;
+    // SAFETY: statx is plain data for which zero is valid.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid empty string, and found is valid for writing.
+    let result = unsafe {
+        libc::syscall(libc::SYS_statx, fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, STATX_MNT_ID, &raw mut found)
+    };
+    cvt(result)?;
+    if found.stx_mask & STATX_MNT_ID == 0 { Err(io::ErrorKind::Unsupported.into()) } else { Ok(found.stx_mnt_id) }
+}

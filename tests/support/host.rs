@@ -1,6 +1,7 @@
 //! The host around `rl`, to be compared before and after: nothing may stay, nothing may change.
 
 use super::hang;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
@@ -8,6 +9,7 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -149,4 +151,27 @@ fn describe(path: &Path, lines: &mut Vec<String>) {
         entries.sort();
         entries.iter().for_each(|e| describe(e, lines));
     }
+}
+
+/// Swaps for as long as it lives: what is looked at twice is seen differently.
+struct Swapper<'a>(&'a AtomicBool);
+
+impl Drop for Swapper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Works while `a` and `b` change places, over and over.
+pub fn while_swapping(a: &Path, b: &Path, work: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = Swapper(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).expect("swap");
+            }
+        });
+        work();
+    });
 }

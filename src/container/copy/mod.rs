@@ -19,6 +19,7 @@ mod unpack;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -84,6 +85,15 @@ impl Container<'_> {
     /// Writes `from` of the container as an archive.
     pub fn archive_out(&self, from: &Path, follow: bool, archive: File) -> Result<()> {
         self.pack(from, follow, archive).map(drop)
+    }
+
+    /// Writes all files of the container as an archive, as if it were an image's: without what is mounted in it.
+    pub fn export(&self, archive: File) -> Result<()> {
+        let maps = self.maps();
+        spawn::worker(self.userns, || {
+            let (root, mounts) = root::own(self, &maps)?;
+            pack::pack_whole(root.as_fd(), &mounts, BufWriter::with_capacity(SIZE, archive), &maps)
+        })
     }
 
     /// Unpacks an archive into the directory `to` of the container.

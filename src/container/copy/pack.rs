@@ -1,6 +1,6 @@
 //! A tree to an archive, by descriptor: no symlink below the source is followed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,6 +19,7 @@ use crate::image::path::join;
 use crate::image::tar::write::Writer;
 use crate::image::tar::{Entry, Kind};
 use crate::rootfs::inroot::c_path;
+use crate::sys::fs::{get_xattr, list_xattr, mount_id};
 use crate::userns::idmap::{IdMapping, IdMaps};
 
 /// A descriptor is held for each level on the way down.
@@ -37,12 +38,20 @@ pub fn pack(scope: &Scope, from: &Path, follow: bool, to: impl Write, maps: Opti
         Some(name) if !contents => name.as_bytes().to_vec(),
         _ => b".".to_vec(),
     };
-    let mut packing = Packing { writer: Writer::new(to), links: HashMap::new(), maps };
+    let mut packing = Packing { writer: Writer::new(to), links: HashMap::new(), maps, mounts: None };
     match scope.find(from, follow || has_slash(from))? {
         Place::Directory(directory) => packing.directory(&reopened(directory.as_fd())?, &top, 0)?,
         Place::Name { found: None, .. } => bail!("{}: no such file or directory", from.display()),
         Place::Name { parent, name, found: Some(_) } => packing.entry(parent.as_fd(), &c_path(&name)?, &top, 0)?,
     }
+    packing.writer.finish().context("cannot write the archive")?;
+    Ok(())
+}
+
+/// Writes all that is below `root` and on these mounts, names beginning there, with attributes; any other mount is an empty place.
+pub fn pack_whole(root: BorrowedFd, mounts: &HashSet<u64>, to: impl Write, maps: &IdMaps) -> Result<()> {
+    let mut packing = Packing { writer: Writer::new(to), links: HashMap::new(), maps: Some(maps), mounts: Some(mounts) };
+    packing.directory(&reopened(root)?, b"", 0)?;
     packing.writer.finish().context("cannot write the archive")?;
     Ok(())
 }
@@ -58,6 +67,8 @@ struct Packing<'a, W> {
     /// Where the first name of a file with several was put.
     links: HashMap<(u64, u64), Vec<u8>>,
     maps: Option<&'a IdMaps>,
+    /// Those whose files are wanted, with their attributes; None: of all mounts, and without.
+    mounts: Option<&'a HashSet<u64>>,
 }
 
 impl<W: Write> Packing<'_, W> {
@@ -66,7 +77,16 @@ impl<W: Write> Packing<'_, W> {
             bail!("more than {DEPTH} directories deep");
         }
         let stat = fstat(directory)?;
-        self.write(&self.described(&stat, path, Kind::Directory, 0), &mut io::empty())?;
+        if !path.is_empty() {
+            let mut entry =
+                Entry { xattrs: self.attributes(directory.as_fd())?, ..self.described(&stat, path, Kind::Directory, 0) };
+            // As tar and Docker write it; what we read ourselves needs none.
+            entry.path.extend(self.mounts.map(|_| b'/'));
+            self.write(&entry, &mut io::empty())?;
+        }
+        if !self.wants(directory.as_fd())? {
+            return Ok(());
+        }
         let mut listing = Dir::from_fd(reopened(directory.as_fd())?).context("cannot read a directory")?;
         let mut names: Vec<CString> = listing.iter().filter_map(|entry| entry.ok().map(|e| e.file_name().to_owned())).collect();
         drop(listing);
@@ -119,8 +139,31 @@ impl<W: Write> Packing<'_, W> {
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
         }
-        let entry = self.described(&stat, path, Kind::File, stat.st_size.unsigned_abs());
+        let size = if self.wants(fd.as_fd())? { stat.st_size.unsigned_abs() } else { 0 };
+        let entry = Entry { xattrs: self.attributes(fd.as_fd())?, ..self.described(&stat, path, Kind::File, size) };
         self.write(&entry, &mut File::from(fd))
+    }
+
+    fn wants(&self, fd: BorrowedFd) -> Result<bool> {
+        match self.mounts {
+            None => Ok(true),
+            Some(mounts) => Ok(mounts.contains(&mount_id(fd).context("cannot tell mounts apart")?)),
+        }
+    }
+
+    /// What an image can hold of them: the users' own, and a program's capabilities.
+    fn attributes(&self, fd: BorrowedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut found = Vec::new();
+        if self.mounts.is_none() {
+            return Ok(found);
+        }
+        let kept = |name: &CString| name.as_c_str() == c"security.capability" || name.to_bytes().starts_with(b"user.");
+        for name in list_xattr(fd).unwrap_or_default().into_iter().filter(kept) {
+            if let Some(value) = get_xattr(fd, &name).context("cannot read attributes")? {
+                found.push((name.into_bytes(), value));
+            }
+        }
+        Ok(found)
     }
 
     fn write(&mut self, entry: &Entry, body: &mut dyn io::Read) -> Result<()> {
