@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use nix::fcntl::{readlinkat, renameat};
@@ -16,6 +17,7 @@ use super::control;
 use super::events::{self, Event};
 use super::record::{self, Record};
 use super::state::Status;
+use super::watch::Watch;
 use super::wire::FromClient;
 use super::wire::milestone;
 use crate::error::Advise;
@@ -87,7 +89,7 @@ pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, v
     }
     if runs {
         // By way of its Monitor, which would start it again otherwise.
-        let _ = control::ask(record, &FromClient::ClientStop { signal: libc::SIGKILL, patience: None, again: false });
+        stop(record)?;
     }
     end_payload(record);
     let store = record::open_directory(&paths.store)?;
@@ -103,6 +105,20 @@ pub fn container(paths: &Paths, userns: &Userns, record: &Record, force: bool, v
         milestone("rm-worker");
         erase(store.as_fd(), &retired)
     })
+}
+
+/// Has Monitor end the payload. One that is not to be reached is gone, or does not listen yet.
+fn stop(record: &Record) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    loop {
+        let Ok(mut watch) = Watch::new(record) else { return Ok(()) };
+        let asked = control::ask(record, &FromClient::ClientStop { signal: libc::SIGKILL, patience: None, again: false });
+        let is_free = || std::fs::File::open(&record.directory).map_or(true, |directory| directory.try_lock().is_ok());
+        if !matches!(asked, Ok(None)) || is_free() {
+            return Ok(());
+        }
+        watch.wait(Some(Instant::now() + PATIENCE))?;
+    }
 }
 
 /// Kills the payload if it is still the process that the record names, and waits for its end.
