@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rl_global_optspecs
-    string join \n root= h/help V/version
+    string join \n root= log-level= h/help V/version
 end
 
 function __fish_rl_needs_command
@@ -25,7 +25,9 @@ function __fish_rl_using_subcommand
 end
 
 complete -c rl -n "__fish_rl_needs_command" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_needs_command" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_needs_command" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_needs_command" -s V -l version -d 'Print version'
 complete -c rl -n "__fish_rl_needs_command" -f -a "run" -d 'Run a command in a new container'
 complete -c rl -n "__fish_rl_needs_command" -f -a "pull" -d 'Download images from registries'
@@ -41,7 +43,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "top" -d 'Show the processes o
 complete -c rl -n "__fish_rl_needs_command" -f -a "exec" -d 'Run another command in a running container'
 complete -c rl -n "__fish_rl_needs_command" -f -a "attach" -d 'Stay with a running container: its output from now on, your input, your signals'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rename" -d 'Give a container another name'
-complete -c rl -n "__fish_rl_needs_command" -f -a "port" -d 'Show the published ports of a container'
+complete -c rl -n "__fish_rl_needs_command" -f -a "port" -d 'Show the published ports of a container, or change them while it runs'
 complete -c rl -n "__fish_rl_needs_command" -f -a "ps" -d 'List containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "stats" -d 'Show what running containers use, until interrupted'
@@ -80,10 +82,13 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l cidfile -d 'Write the cont
 complete -c rl -n "__fish_rl_using_subcommand run" -l tmpfs -d 'Mount a tmpfs' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s v -l volume -d 'Mount a directory or file of the host, or a named volume (made if missing)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to /etc/hosts' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to /etc/hosts; NAME:host-gateway names the host, and opens its loopback' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /etc/resolv.conf' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l expose -d 'Say that the container serves this port, for --publish-all' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ulimit -d 'Set a resource limit' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l shm-size -d 'Size of /dev/shm' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
@@ -159,19 +164,23 @@ never\t'Never'
 newer\t'Every time, but what is at hand will do where the registry cannot be reached'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l platform -d 'The platform of the image, where its registry has several (default: this host\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand run" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand run" -s d -l detach -d 'Leave it running in the background and print its id'
 complete -c rl -n "__fish_rl_using_subcommand run" -s i -l interactive -d 'Keep stdin open'
 complete -c rl -n "__fish_rl_using_subcommand run" -s t -l tty -d 'Give the container a terminal of its own'
 complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
-complete -c rl -n "__fish_rl_using_subcommand run" -s P -l publish-all -d 'Publish every port that the image exposes, on free ports'
+complete -c rl -n "__fish_rl_using_subcommand run" -s P -l publish-all -d 'Publish every port that the image or --expose names, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand run" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
 complete -c rl -n "__fish_rl_using_subcommand run" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand pull" -l platform -d 'The platform of the image (default: this host\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand pull" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand pull" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand pull" -s q -l quiet -d 'Print only the image\'s id'
 complete -c rl -n "__fish_rl_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand create" -l name -d 'Name of the container (default: a pleasant random one)' -r
@@ -186,10 +195,13 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l cidfile -d 'Write the c
 complete -c rl -n "__fish_rl_using_subcommand create" -l tmpfs -d 'Mount a tmpfs' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s v -l volume -d 'Mount a directory or file of the host, or a named volume (made if missing)' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line to /etc/hosts' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line to /etc/hosts; NAME:host-gateway names the host, and opens its loopback' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for /etc/resolv.conf' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: gateway[:host-loopback] for a private one (the default), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, or host to share the host\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l expose -d 'Say that the container serves this port, for --publish-all' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ulimit -d 'Set a resource limit' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l shm-size -d 'Size of /dev/shm' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
@@ -265,12 +277,14 @@ never\t'Never'
 newer\t'Every time, but what is at hand will do where the registry cannot be reached'"
 complete -c rl -n "__fish_rl_using_subcommand create" -l platform -d 'The platform of the image, where its registry has several (default: this host\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand create" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand create" -s i -l interactive -d 'Keep stdin open'
 complete -c rl -n "__fish_rl_using_subcommand create" -s t -l tty -d 'Give the container a terminal of its own'
 complete -c rl -n "__fish_rl_using_subcommand create" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand create" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand create" -l read-only -d 'Make the container\'s root file system read-only'
-complete -c rl -n "__fish_rl_using_subcommand create" -s P -l publish-all -d 'Publish every port that the image exposes, on free ports'
+complete -c rl -n "__fish_rl_using_subcommand create" -s P -l publish-all -d 'Publish every port that the image or --expose names, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand create" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand create" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
 complete -c rl -n "__fish_rl_using_subcommand create" -s q -l quiet -d 'Say nothing of a pull'
@@ -280,31 +294,47 @@ complete -c rl -n "__fish_rl_using_subcommand start" -l sig-proxy -d 'Pass signa
 false\t''"
 complete -c rl -n "__fish_rl_using_subcommand start" -s f -l filter -d 'Of all only those for which it is so: id, name, label, status, restart-policy, should-start-on-boot' -r
 complete -c rl -n "__fish_rl_using_subcommand start" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand start" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand start" -s a -l attach -d 'Stay with it: show its output, pass signals on, end with its exit code'
 complete -c rl -n "__fish_rl_using_subcommand start" -s i -l interactive -d 'Give it this input too'
 complete -c rl -n "__fish_rl_using_subcommand start" -l all -d 'Start all that do not run'
-complete -c rl -n "__fish_rl_using_subcommand start" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand stop" -s t -l time -l timeout -d 'Seconds between the two (default: the container\'s, or 10); -1 waits for ever' -r
 complete -c rl -n "__fish_rl_using_subcommand stop" -s s -l signal -d 'Another signal to begin with' -r
 complete -c rl -n "__fish_rl_using_subcommand stop" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand stop" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand stop" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand restart" -s t -l time -l timeout -d 'Seconds between the stop signal and SIGKILL (default: the container\'s, or 10); -1 waits for ever' -r
 complete -c rl -n "__fish_rl_using_subcommand restart" -s s -l signal -d 'Another signal to stop them with' -r
 complete -c rl -n "__fish_rl_using_subcommand restart" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand restart" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand restart" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand kill" -s s -l signal -d 'Which, by name or number' -r
 complete -c rl -n "__fish_rl_using_subcommand kill" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand kill" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand kill" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand kill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand pause" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand pause" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand pause" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand unpause" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand unpause" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand unpause" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand unpause" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand wait" -l condition -d 'What to wait for' -r -f -a "not-running\t'That it does not run, now or later'
 next-exit\t'The next time that it ends'
 removed\t'That it is removed'"
 complete -c rl -n "__fish_rl_using_subcommand wait" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand wait" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand top" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand top" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand exec" -s u -l user -d 'User to run as, by name or number (default: the container\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand exec" -s w -l workdir -d 'Working directory (default: the container\'s)' -r
@@ -312,44 +342,68 @@ complete -c rl -n "__fish_rl_using_subcommand exec" -s e -l env -d 'Set an envir
 complete -c rl -n "__fish_rl_using_subcommand exec" -l env-file -d 'Read environment variables from a file' -r -F
 complete -c rl -n "__fish_rl_using_subcommand exec" -l detach-keys -d 'Keys that leave it running ("" for none)' -r
 complete -c rl -n "__fish_rl_using_subcommand exec" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand exec" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand exec" -s d -l detach -d 'Leave it running in the background'
 complete -c rl -n "__fish_rl_using_subcommand exec" -s i -l interactive -d 'Keep stdin open'
 complete -c rl -n "__fish_rl_using_subcommand exec" -s t -l tty -d 'Give it a terminal of its own'
 complete -c rl -n "__fish_rl_using_subcommand exec" -l privileged -d 'All capabilities within the container\'s user namespace'
-complete -c rl -n "__fish_rl_using_subcommand exec" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand attach" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
 complete -c rl -n "__fish_rl_using_subcommand attach" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''
 false\t''"
 complete -c rl -n "__fish_rl_using_subcommand attach" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand attach" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand attach" -l no-stdin -d 'Leave your input out'
-complete -c rl -n "__fish_rl_using_subcommand attach" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand attach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand rename" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand rename" -s h -l help -d 'Print help'
-complete -c rl -n "__fish_rl_using_subcommand port" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand port" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand rename" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand rename" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand port; and not __fish_seen_subcommand_from add rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand port; and not __fish_seen_subcommand_from add rm" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand port; and not __fish_seen_subcommand_from add rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand port; and not __fish_seen_subcommand_from add rm" -a "add" -d 'Publish further ports of a running container'
+complete -c rl -n "__fish_rl_using_subcommand port; and not __fish_seen_subcommand_from add rm" -a "rm" -d 'Publish ports of a running container no longer; connections that there are stay'
+complete -c rl -n "__fish_rl_using_subcommand port; and __fish_seen_subcommand_from add" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand port; and __fish_seen_subcommand_from add" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand port; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand port; and __fish_seen_subcommand_from rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand port; and __fish_seen_subcommand_from rm" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand port; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s n -l last -d 'Show the N newest, whatever their state' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -s f -l filter -d 'Only those for which it is so: id, name, label, exited, status, ancestor, before, since, volume, network, health, publish, expose' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand ps" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand ps" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand ps" -s a -l all -d 'Show all, not only running ones'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s l -l latest -d 'Show the newest one, whatever its state'
 complete -c rl -n "__fish_rl_using_subcommand ps" -l no-trunc -d 'Print ids, commands and images in full'
 complete -c rl -n "__fish_rl_using_subcommand ps" -s s -l size -d 'Show how much disk each takes: what it has written, and in all'
-complete -c rl -n "__fish_rl_using_subcommand ps" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand ps" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand rm" -l filter -d 'All for which it is so, as with rl ps -a' -r
 complete -c rl -n "__fish_rl_using_subcommand rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand rm" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand rm" -s f -l force -d 'Kill a running container first; no error where there is none'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s v -l volumes -d 'Remove its anonymous volumes too'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s a -l all -d 'All of them'
 complete -c rl -n "__fish_rl_using_subcommand rm" -s l -l latest -d 'The newest one'
-complete -c rl -n "__fish_rl_using_subcommand rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand stats" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand stats" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand stats" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand stats" -s a -l all -d 'Show containers that do not run too'
 complete -c rl -n "__fish_rl_using_subcommand stats" -l no-stream -d 'Show it once'
 complete -c rl -n "__fish_rl_using_subcommand stats" -l no-trunc -d 'Do not shorten ids'
-complete -c rl -n "__fish_rl_using_subcommand stats" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand update" -s m -l memory -d 'Memory limit' -r
 complete -c rl -n "__fish_rl_using_subcommand update" -l memory-reservation -d 'Memory that is kept for the container when memory is short' -r
 complete -c rl -n "__fish_rl_using_subcommand update" -l memory-swap -d 'Limit of memory and swap together; -1: any amount of swap (default: twice the memory)' -r
@@ -373,59 +427,85 @@ complete -c rl -n "__fish_rl_using_subcommand update" -l cpu-rt-period -r
 complete -c rl -n "__fish_rl_using_subcommand update" -l cpu-rt-runtime -r
 complete -c rl -n "__fish_rl_using_subcommand update" -l restart -d 'When to start it again after its end: no, on-failure[:N], always, unless-stopped' -r
 complete -c rl -n "__fish_rl_using_subcommand update" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand update" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand update" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand update" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -f -a "run" -d 'Run a container\'s health check now; exits 0 when it passes, 1 when it fails, 125 when it cannot be run'
 complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l type -d 'Only objects of this kind (without it: a container, else an image, else a volume)' -r -f -a "container\t''
 image\t''
 volume\t''"
 complete -c rl -n "__fish_rl_using_subcommand inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand inspect" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand inspect" -s s -l size -d 'Of containers, how much disk they take too'
-complete -c rl -n "__fish_rl_using_subcommand inspect" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand logs" -s n -l tail -d 'The last N lines only, or all' -r
 complete -c rl -n "__fish_rl_using_subcommand logs" -l since -d 'From this time on: 2026-01-31T12:00:00Z, Unix seconds, or how long ago: 10m' -r
 complete -c rl -n "__fish_rl_using_subcommand logs" -l until -d 'Up to this time' -r
 complete -c rl -n "__fish_rl_using_subcommand logs" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand logs" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand logs" -s f -l follow -d 'Go on with what it prints from now on'
 complete -c rl -n "__fish_rl_using_subcommand logs" -s t -l timestamps -d 'Show when each line was printed'
 complete -c rl -n "__fish_rl_using_subcommand logs" -l details -d 'Show the tag, labels and variables that --log-opt asked for'
-complete -c rl -n "__fish_rl_using_subcommand logs" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand images" -s f -l filter -d 'Only those for which it is so: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME' -r
 complete -c rl -n "__fish_rl_using_subcommand images" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand images" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand images" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand images" -s a -l all -d 'Show those without a name and a tag too that only others are built on (here there are none)'
 complete -c rl -n "__fish_rl_using_subcommand images" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand images" -l no-trunc -d 'Print ids in full'
 complete -c rl -n "__fish_rl_using_subcommand images" -l digests -d 'Show digests'
-complete -c rl -n "__fish_rl_using_subcommand images" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand images" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand rmi" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand rmi" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand rmi" -s f -l force -d 'Even if it has several names or a stopped container uses it; no error where there is none'
-complete -c rl -n "__fish_rl_using_subcommand rmi" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand rmi" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand tag" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand tag" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand tag" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand tag" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand history" -s H -l human -d 'Sizes and times for people (--human=false: bytes and RFC 3339)' -r -f -a "true\t''
 false\t''"
 complete -c rl -n "__fish_rl_using_subcommand history" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand history" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand history" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand history" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand history" -l no-trunc -d 'Print commands and ids in full'
-complete -c rl -n "__fish_rl_using_subcommand history" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -f -a "exists" -d 'Exit with 0 where there is such a container, else with 1'
 complete -c rl -n "__fish_rl_using_subcommand container; and not __fish_seen_subcommand_from exists prune" -f -a "prune" -d 'Remove all containers that do not run'
 complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from exists" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from exists" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]' -r
 complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
-complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand container; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "ls" -d 'List images'
 complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "list" -d 'List images'
 complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcommand_from ls list rm remove pull tag history inspect exists prune" -f -a "rm" -d 'Remove images'
@@ -439,90 +519,130 @@ complete -c rl -n "__fish_rl_using_subcommand image; and not __fish_seen_subcomm
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only those for which it is so: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s a -l all -d 'Show those without a name and a tag too that only others are built on (here there are none)'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l no-trunc -d 'Print ids in full'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -l digests -d 'Show digests'
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s f -l filter -d 'Only those for which it is so: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s a -l all -d 'Show those without a name and a tag too that only others are built on (here there are none)'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l no-trunc -d 'Print ids in full'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -l digests -d 'Show digests'
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -s f -l force -d 'Even if it has several names or a stopped container uses it; no error where there is none'
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -s f -l force -d 'Even if it has several names or a stopped container uses it; no error where there is none'
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -l platform -d 'The platform of the image (default: this host\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -s q -l quiet -d 'Print only the image\'s id'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from pull" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from tag" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from tag" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from tag" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from tag" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -s H -l human -d 'Sizes and times for people (--human=false: bytes and RFC 3339)' -r -f -a "true\t''
 false\t''"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -s q -l quiet -d 'Print ids only'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -l no-trunc -d 'Print commands and ids in full'
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from exists" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from exists" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]' -r
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -s a -l all -d 'All that no container uses, and what archives left in the store'
 complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
-complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand image; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "df" -d 'Show how much disk is used, and how much of it for nothing'
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "check" -d 'Find out whether what is stored is as it should be'
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "prune" -d 'Remove stopped containers, images without a name, and what nothing needs'
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "reset" -d 'Remove everything: containers, images, volumes'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -s v -l verbose -d 'Show each image, container and volume'
-complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -s r -l repair -d 'Remove what is damaged, so that it can be pulled or made again'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -s q -l quick -d 'Do not read the blobs'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]' -r
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -s a -l all -d 'All images that no container uses, not only those without a name'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -l volumes -d 'Anonymous volumes that no container uses too'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
-complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -s f -l force -d 'Do not ask; kill what is running'
-complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand events" -l since -d 'Begin with what has happened since this time: 2026-01-31T12:00:00Z, Unix seconds, or how long ago: 10m' -r
 complete -c rl -n "__fish_rl_using_subcommand events" -l until -d 'End at this time; one that is past shows what is known and waits for nothing' -r
 complete -c rl -n "__fish_rl_using_subcommand events" -s f -l filter -d 'Only those for which it is so: container, event, image, label, type, volume, network' -r
 complete -c rl -n "__fish_rl_using_subcommand events" -l format -d 'Print by a Go template, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand events" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand events" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand events" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand cp" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand cp" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand cp" -s a -l archive -d 'Keep owners and groups, by their numbers'
 complete -c rl -n "__fish_rl_using_subcommand cp" -s L -l follow-link -d 'Copy what a symlink names, where the source is one'
 complete -c rl -n "__fish_rl_using_subcommand cp" -s q -l quiet -d 'Say nothing'
 complete -c rl -n "__fish_rl_using_subcommand cp" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand diff" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand diff" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand diff" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand export" -s o -l output -d 'Write to this file (default: stdout)' -r -F
 complete -c rl -n "__fish_rl_using_subcommand export" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand export" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "create" -d 'Create a volume'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "exists" -d 'Exit with 0 where there is such a volume, else with 1'
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "ls" -d 'List volumes'
@@ -533,43 +653,67 @@ complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcom
 complete -c rl -n "__fish_rl_using_subcommand volume; and not __fish_seen_subcommand_from create exists ls list inspect rm remove prune" -f -a "prune" -d 'Remove anonymous volumes that no container uses'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s l -l label -d 'Attach a label' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from exists" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from exists" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only those for which it is so: dangling, driver, label, name' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print names only'
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s f -l filter -d 'Only those for which it is so: dangling, driver, label, name' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print names only'
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -s f -l force -d 'No error where there is none'
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -s f -l force -d 'No error where there is none'
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: label=KEY[=VALUE], label!=KEY[=VALUE], all=1 for named ones too' -r
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s a -l all -d 'Named ones too'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
-complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand unshare" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand unshare" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand unshare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand info" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand info" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand info" -l json -d 'Print JSON'
-complete -c rl -n "__fish_rl_using_subcommand info" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand info" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand version" -s f -l format -d 'Print by a Go template, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand version" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand version" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand version" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -l root -d 'Keep images, containers and volumes in this directory' -r -F
-complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand generate; and not __fish_seen_subcommand_from systemd" -a "systemd" -d 'Print a systemd unit that runs a container as a service'
 complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l restart-policy -d 'When systemd is to start it again' -r -f -a "no\t''
 on-success\t''
@@ -580,6 +724,8 @@ on-abort\t''
 always\t''"
 complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s t -l time -l stop-timeout -d 'Seconds that it has to end (default: the container\'s, or 10)' -r
 complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s n -l name -d 'Call the container by its name instead of its id'
 complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l new -d 'Make the container anew at each start, by the command it was made with, and remove it at each stop'
-complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help'
+complete -c rl -n "__fish_rl_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'

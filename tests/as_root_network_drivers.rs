@@ -261,3 +261,36 @@ fn what_is_missing_is_named() {
     user.sh(&["--network", "slirp4netns:outbound_addr=nowhere0"], "true").code(125).says("slirp4netns: ");
     assert!(user.cmd(&["ps", "-aq"]).ok().stdout().is_empty());
 }
+
+#[test]
+fn a_host_without_tproxy_has_the_best_of_the_rest_by_default() {
+    require!(Feature::Root(true), Feature::Image("alpine"), Feature::Tool("pasta"), Feature::Tool("slirp4netns"));
+    let user = User::new();
+    let ids = nix::unistd::User::from_name(&user.name).unwrap().unwrap();
+    // As if the trial had failed in this boot, for this test alone.
+    let failed = format!(
+        "r=/dev/shm/rl-{0}; [ \"$(stat -c %u /run/user/{0} 2>&1)\" != {0} ] || r=/run/user/{0}/rl; install -d -m 700 -o {0} -g {1} $r && \
+         mount -t tmpfs -o mode=700,uid={0},gid={1} rl $r && \
+         printf '{{\"bootId\":\"%s\",\"gateway\":\"no tproxy\"}}' $(cat /proc/sys/kernel/random/boot_id) >$r/network.json && \
+         chmod 644 $r/network.json",
+        ids.uid, ids.gid
+    );
+    let open = format!("{failed} && mount --bind '{}' /dev/net/tun", user.tun.display());
+    let alpine = image("alpine");
+    let show = ["--log-level", "debug", "run", "--rm", &alpine, "cat", "/etc/resolv.conf"];
+    let seen = run(user.command(&open, &show)).ok();
+    assert!(seen.stdout().contains("nameserver 169.254.1.1"), "{seen}");
+    let seen = seen.says("rl: debug: network: gateway: no tproxy");
+    seen.says("rl: debug: network: pasta: with /dev/net/tun");
+    let hidden = format!("{open} && for p in $(which -a pasta); do mount --bind /dev/null $p; done");
+    assert!(run(user.command(&hidden, &show)).ok().stdout().contains("nameserver 10.0.2.3"));
+    let info = run(user.command(&hidden, &["info"])).ok();
+    assert!(info.stdout().contains("slirp4netns by default (with /dev/net/tun)"), "{info}");
+    assert!(info.stdout().contains("no gateway: no tproxy") && info.stdout().contains("no program pasta"), "{info}");
+    let none = run(user.command(&failed, &["run", "--rm", &alpine, "true"])).code(125);
+    none.says("no network can be made for containers here (gateway: no tproxy; pasta: ").says("--network none");
+    run(user.command(&failed, &["run", "--rm", "--network", "none", &alpine, "true"])).ok();
+    // Nobody else has noticed.
+    let info = run(user.command("true", &["info"])).ok();
+    assert!(info.stdout().contains("gateway by default (TPROXY, IPv4"), "{info}");
+}

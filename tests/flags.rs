@@ -150,7 +150,13 @@ fn hosts_and_name_servers_are_what_was_asked_for() {
     let rl = Rl::new();
     let flags = ["--add-host", "db:10.0.0.5", "--add-host", "six:::1", "--dns", "192.0.2.1", "--dns", "2001:db8::1"];
     let run = rl.sh(&flags, "grep -E 'db|six' /etc/hosts; cat /etc/resolv.conf").ok();
-    assert_eq!(run.stdout(), "10.0.0.5\tdb\n::1\tsix\nnameserver 192.0.2.1\nnameserver 2001:db8::1");
+    assert!(run.stdout().starts_with("10.0.0.5\tdb\n::1\tsix\n"), "{run}");
+    assert!(run.stdout().ends_with("nameserver 192.0.2.1\nnameserver 2001:db8::1"), "{run}");
+    let flags = ["--dns-search", "a.example", "--dns-search", "b.example", "--dns-option", "ndots:3", "--dns-opt", "rotate"];
+    let run = rl.sh(&flags, "cat /etc/resolv.conf").ok();
+    assert_eq!(run.stdout(), "search a.example b.example\noptions ndots:3 rotate\nnameserver 10.0.2.1");
+    assert!(!rl.sh(&["--dns-search", "."], "cat /etc/resolv.conf").ok().stdout().contains("search"));
+    refused(&rl, &["--dns-search", "a b"], "cannot stand in /etc/resolv.conf");
     assert!(rl.sh(&[], "cat /etc/hosts").ok().stdout().contains("127.0.0.1\tlocalhost"));
     refused(&rl, &["--add-host", "db:nowhere"], "nowhere");
     refused(&rl, &["--dns", "nowhere"], "nowhere");

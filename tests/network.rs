@@ -417,6 +417,61 @@ fn the_gateway_has_no_capability_and_nobody_may_look_into_it() {
 }
 
 #[test]
+fn a_container_shares_the_network_of_another() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    let image = support::image("alpine");
+    let serve = "while :; do echo inner | nc -l -s 127.0.0.1 -p 7; done";
+    let web = ["run", "-d", "--name", "web", "-h", "webhost", "--add-host", "db:192.0.2.5", "--dns-search", "lan", &image];
+    rl.cmd([&web[..], &["sh", "-c", serve]].concat()).ok();
+    let join = ["--network", "container:web"];
+    for flags in [&[][..], &["--init"], &["--privileged"], &["--read-only"]] {
+        let script = "nc 127.0.0.1 7; ip -o addr show eth0; hostname; cat /etc/hosts /etc/resolv.conf; ls /sys/class/net";
+        let seen = rl.sh(&[&join, flags].concat(), script).ok();
+        for wanted in ["inner\n", "10.0.2.100/24", "\nwebhost\n", "192.0.2.5\tdb", "search lan", "\neth0\nlo"] {
+            assert!(seen.stdout().contains(wanted), "{flags:?} {wanted}: {seen}");
+        }
+    }
+    for flags in [&[][..], &["--init"]] {
+        rl.cmd([&["run", "-d", "--name", "side"], &join[..], flags, &[&image, "sleep", "1000"]].concat()).ok();
+        let inside = rl.cmd(["exec", "side", "sh", "-c", "nc 127.0.0.1 7; readlink /proc/self/ns/net"]).ok();
+        let own = rl.cmd(["exec", "web", "readlink", "/proc/self/ns/net"]).ok();
+        assert_eq!(inside.stdout(), format!("inner\n{}", own.stdout()));
+        let id = rl.inspect("web")["Id"].as_str().unwrap().to_string();
+        assert_eq!(rl.inspect("side")["HostConfig"]["NetworkMode"], format!("container:{id}"));
+        // A new life of the other has a new network, into which a restart leads.
+        rl.cmd(["restart", "-t", "0", "web"]).ok();
+        rl.cmd(["rename", "web", "other"]).ok();
+        rl.cmd(["restart", "-t", "0", "side"]).ok();
+        eventually("they share it again", || rl.cmd(["exec", "side", "nc", "127.0.0.1", "7"]).stdout() == "inner");
+        rl.cmd(["rename", "other", "web"]).ok();
+        rl.cmd(["rm", "-f", "side"]).ok();
+    }
+    rl.cmd(["rm", "-f", "web"]).ok();
+}
+
+#[test]
+fn a_shared_network_has_no_settings_of_its_own() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    let image = support::image("alpine");
+    rl.cmd(["create", "--name", "web", &image, "true"]).ok();
+    rl.cmd(["create", "--name", "open", "--network", "host", &image, "sleep", "1000"]).ok();
+    rl.cmd(["start", "open"]).ok();
+    let run = |network: &str, flags: &[&str]| rl.cmd([&["run", "--rm", "--network", network], flags, &[&image, "true"]].concat());
+    for flags in
+        [&["-h", "x"][..], &["--dns", "1.1.1.1"], &["--dns-search", "x"], &["--add-host", "a:1.1.1.1"], &["-p", "80"], &["-P"]]
+    {
+        run("container:web", flags).code(125).says("conflicting options");
+    }
+    run("container:web", &["--expose", "80"]).code(125).says("conflicting options: --expose");
+    run("container:web", &[]).code(125).says("is not running");
+    run("container:open", &[]).code(125).says("has no network of its own, but the host's");
+    run("container:nobody", &[]).code(125).says("nobody");
+    rl.cmd(["rm", "-f", "open", "web"]).ok();
+}
+
+#[test]
 fn many_connections_at_once_and_one_after_another_are_all_served() {
     require!(Feature::SubIds, Feature::Tool("python3"));
     let rl = Rl::new();

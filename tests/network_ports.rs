@@ -175,6 +175,73 @@ fn a_range_takes_what_is_free_and_all_is_shown() {
 }
 
 #[test]
+fn ports_are_added_to_a_running_container_and_taken_from_it() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let running = start(&rl, &["-p", "127.0.0.1::80"], &[]);
+    let first = chosen(&rl, "tcp");
+    let told = rl.cmd(["port", "add", "web", "127.0.0.1::80", "127.0.0.1::80/udp"]).ok();
+    let added: Vec<SocketAddr> = told.stdout().lines().map(|line| line.split(" -> ").nth(1).unwrap().parse().unwrap()).collect();
+    assert!(added.len() == 2 && told.stdout().starts_with("80/tcp -> 127.0.0.1:"), "{told}");
+    assert!(tcp(added[0]).0.starts_with("10.0.2.1 ") && udp(added[1]).0.starts_with("10.0.2.1 "));
+    assert_eq!(rl.inspect("web")["NetworkSettings"]["Ports"]["80/tcp"].as_array().unwrap().len(), 2);
+    // All or none.
+    let busy = format!("127.0.0.1:{first}:81");
+    rl.cmd(["port", "add", "web", "127.0.0.1::82", &busy]).code(1).says("in use by container \"web\"");
+    rl.cmd(["port", "web", "82"]).code(1);
+    let mut open = TcpStream::connect(added[0]).unwrap();
+    let taken = format!("127.0.0.1:{}:80", added[0].port());
+    rl.cmd(["port", "rm", "web", &taken, "80/udp"]).ok();
+    eventually("the port is free", || TcpListener::bind(added[0]).is_ok());
+    let mut text = String::new();
+    open.read_to_string(&mut text).expect("what was connected stays so");
+    assert!(text.starts_with("10.0.2.1 "), "{text}");
+    assert_eq!(rl.cmd(["port", "web"]).ok().stdout(), format!("80/tcp -> 127.0.0.1:{first}"));
+    rl.cmd(["port", "rm", "web", "81"]).code(1).says("does not publish its port 81/tcp");
+    // Its place is another's.
+    let again = rl.cmd(["port", "add", "web", &taken]).ok();
+    assert!(again.stdout().ends_with(&format!(":{}", added[0].port())) && tcp(added[0]).0.starts_with("10.0.2.1 "));
+    assert!(tcp((Ipv4Addr::LOCALHOST, first)).0.starts_with("10.0.2.1 "));
+    end(&rl, running);
+}
+
+#[test]
+fn a_port_that_was_added_is_published_after_a_restart_too() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    rl.cmd(["run", "-d", "--name", "web", "rootfs:/", "/usr/bin/python3", "-c", TELL]).ok();
+    rl.cmd(["port", "add", "web", "127.0.0.1::80"]).ok();
+    let port = chosen(&rl, "tcp");
+    for again in [&["restart", "-t", "0", "web"][..], &["stop", "-t", "0", "web"], &["start", "web"]] {
+        rl.cmd(again).ok();
+        if again[0] == "stop" {
+            rl.cmd(["port", "add", "web", "81"]).code(1).says("is not running");
+            continue;
+        }
+        assert_eq!(chosen(&rl, "tcp"), port);
+        eventually("the port is served", || {
+            let mut text = String::new();
+            let read = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut stream| stream.read_to_string(&mut text));
+            read.is_ok() && text.starts_with("10.0.2.1 ")
+        });
+    }
+    rl.cmd(["rm", "-f", "web"]).ok();
+}
+
+#[test]
+fn exposed_ports_are_published_by_one_flag() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let alpine = support::image("alpine");
+    rl.cmd(["create", "--name", "web", "--expose", "7000-7001", "--expose", "53/udp", "-P", &alpine, "true"]).ok();
+    let ports = rl.cmd(["port", "web"]).ok();
+    for wanted in ["7000/tcp -> ", "7001/tcp -> ", "53/udp -> "] {
+        assert!(ports.stdout().contains(wanted), "{ports}");
+    }
+    rl.cmd(["run", "--expose", "80:80", &alpine, "true"]).code(125).says("to publish it on the host, use -p");
+}
+
+#[test]
 fn publishing_without_a_network_is_refused() {
     require!(Feature::Image("alpine"));
     let rl = Rl::new();

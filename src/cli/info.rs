@@ -7,7 +7,8 @@ use super::{Context, output};
 use crate::cgroup::delegate::{self, Manager, Survey};
 use crate::container::record;
 use crate::container::state::Status;
-use crate::host::facts;
+use crate::host::{facts, paths};
+use crate::network::ladder::{self, Rung};
 use crate::userns::idmap::IdMapping;
 use crate::userns::plan::Plan;
 
@@ -25,6 +26,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let records = record::list(&context.paths)?;
     let running = records.iter().filter(|r| r.state.status == Status::Running).count();
     let (major, minor) = facts::kernel();
+    paths::make_private_dir(&context.paths.runtime, context.caller.uid)?;
+    let networks = ladder::survey(&context.paths.runtime)?;
     let cgroups = delegate::survey(context.caller.uid);
     if args.json {
         output::json(&json!({
@@ -36,6 +39,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
             "gidMappings": plan.maps.gid,
             "containers": records.len(),
             "running": running,
+            "network": networks.iter().find(|rung| rung.usable).map(|rung| rung.network),
+            "networks": networks,
             "cgroupV2": facts::has_cgroup2(),
             "cgroupManager": cgroups.as_ref().map_or(Manager::None, |survey| survey.manager),
             "cgroupControllers": cgroups.as_ref().map(|survey| survey.controllers.clone()).unwrap_or_default(),
@@ -55,7 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         ("containers", format!("{} ({running} running)", records.len())),
         ("user ids", ids(&plan.maps.uid)),
         ("group ids", ids(&plan.maps.gid)),
-        ("network", "gateway by default".to_string()),
+        ("network", default_network(&networks)),
         ("cgroups", cgroups.as_ref().map_or_else(|lack| format!("none: {}", lack.why), Survey::words)),
     ];
     for (name, value) in lines {
@@ -68,6 +73,18 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         output::line(format!("{:<12}{lacking}\n{:<12}try: {cure}", "lacking", ""))?;
     }
     Ok(0)
+}
+
+/// The default, and why nothing better is.
+fn default_network(rungs: &[Rung]) -> String {
+    let better: Vec<String> = rungs
+        .iter()
+        .take_while(|rung| !rung.usable)
+        .map(|rung| format!("\n{:<12}no {}: {}", "", rung.network, rung.why))
+        .collect();
+    let default = rungs.iter().find(|rung| rung.usable);
+    let default = default.map_or("none can be made".to_string(), |rung| format!("{} by default ({})", rung.network, rung.why));
+    default + &better.concat()
 }
 
 fn end(first: u32, line: &IdMapping) -> u32 {

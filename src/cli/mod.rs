@@ -50,10 +50,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::container::record;
 use crate::error::{Advise, EXIT_RL, Failure};
+use crate::host::debug;
 use crate::host::facts::Caller;
 use crate::host::paths::{Paths, runtime_dir};
 use crate::image::Store;
@@ -70,8 +71,19 @@ pub struct Cli {
     /// Keep images, containers and volumes in this directory
     #[arg(long, global = true, value_name = "DIR", env = "RL_ROOT")]
     root: Option<PathBuf>,
+    /// What to tell on stderr: debug explains decisions
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", hide_default_value = true)]
+    log_level: LogLevel,
     #[command(subcommand)]
     verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    /// Errors and warnings
+    Warn,
+    /// And why something was decided so
+    Debug,
 }
 
 #[derive(Debug, Subcommand)]
@@ -172,8 +184,8 @@ fn verb_at(words: &[OsString]) -> Option<usize> {
     let mut at = 1;
     loop {
         match words.get(at)?.as_encoded_bytes() {
-            b"--root" => at += 2,
-            word if word.starts_with(b"--root=") => at += 1,
+            b"--root" | b"--log-level" => at += 2,
+            word if word.starts_with(b"--root=") || word.starts_with(b"--log-level=") => at += 1,
             word => return (!word.starts_with(b"-")).then_some(at),
         }
     }
@@ -186,12 +198,14 @@ fn only(words: &[OsString], verb: usize) -> Option<Cli> {
     struct Run {
         #[arg(long, env = "RL_ROOT")]
         root: Option<PathBuf>,
+        #[arg(long, default_value = "warn")]
+        log_level: LogLevel,
         #[command(flatten)]
         args: run::Args,
     }
     let rest = words[..verb].iter().chain(&words[verb + 1..]);
-    let Run { root, args } = Run::try_parse_from(rest).ok()?;
-    Some(Cli { root, verb: Verb::Run(Box::new(args)) })
+    let Run { root, log_level, args } = Run::try_parse_from(rest).ok()?;
+    Some(Cli { root, log_level, verb: Verb::Run(Box::new(args)) })
 }
 
 /// Help and version as they are; a mistake in our words: what, then where to look.
@@ -213,6 +227,9 @@ fn told(error: &clap::Error, words: &[OsString]) -> Result<u8> {
 }
 
 fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Result<u8> {
+    if cli.log_level == LogLevel::Debug {
+        debug::enable();
+    }
     let paths = Paths::find(caller.uid, cli.root.as_deref())?;
     let mut context = Context { caller, paths, pending };
     match cli.verb {

@@ -1,6 +1,7 @@
 //! From image configuration and flags to what a container is: pure, so that every rule of Docker's is a test here.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -64,6 +65,11 @@ pub struct Config {
     /// `/etc/hosts` lines asked for.
     pub add_hosts: Vec<(String, std::net::IpAddr)>,
     pub dns: Vec<std::net::IpAddr>,
+    /// For `/etc/resolv.conf`, each instead of the host's.
+    #[serde(default)]
+    pub dns_search: Vec<String>,
+    #[serde(default)]
+    pub dns_options: Vec<String>,
     pub exposed_ports: Vec<String>,
     /// Bound on the host, from just before the start.
     #[serde(default)]
@@ -121,12 +127,17 @@ pub struct Given<'a> {
     pub env_files: Vec<String>,
     /// The store's `volumes/`.
     pub volumes: &'a Path,
+    /// What was asked for, or is the default here.
+    pub network: NetworkMode,
+    /// Id and host name of the container whose network is to be shared.
+    pub peer: Option<(String, String)>,
     /// A fresh name for an anonymous volume.
     pub volume_name: &'a dyn Fn() -> String,
 }
 
 /// Applies Docker's rules.
 pub fn build(options: &Options, given: Given) -> Result<Config> {
+    let network = network(options, &given)?;
     let hostname = hostname(options, &given);
     let (mut mounts, volumes) = mounts(options, &given)?;
     let keep_id = options.userns.kept(given.caller);
@@ -142,7 +153,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         root: Root { readonly: options.read_only },
         hostname,
         mounts,
-        linux: linux(options)?,
+        linux: linux(options, &network)?,
         annotations: BTreeMap::new(),
     };
     let labels = labels(options, given.image);
@@ -175,10 +186,12 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         image_id: given.image_id,
         image_digest: given.image_digest,
         root: given.root,
-        network: network(options),
-        add_hosts: options.add_host.clone(),
+        add_hosts: add_hosts(options, &network)?,
+        network,
         dns: options.dns.clone(),
-        exposed_ports: given.image.exposed_ports.iter().cloned().collect(),
+        dns_search: options.dns_search.clone(),
+        dns_options: options.dns_option.clone(),
+        exposed_ports: exposed_ports(options, given.image),
         ports: Vec::new(),
         interactive: options.interactive,
         auto_remove: options.rm,
@@ -188,19 +201,70 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
     })
 }
 
-/// Naming the host as `host-gateway` opens the way there.
-fn network(options: &Options) -> NetworkMode {
+/// Naming the host as `host-gateway` opens the way there. A network that is another container's takes no settings of its own.
+fn network(options: &Options, given: &Given) -> Result<NetworkMode> {
     let names_host = options.add_host.iter().any(|(_, address)| *address == addresses::V4.host);
-    match options.network.clone() {
+    Ok(match given.network.clone() {
         NetworkMode::Gateway { host_loopback } => NetworkMode::Gateway { host_loopback: host_loopback || names_host },
+        NetworkMode::Slirp(mut slirp) => {
+            slirp.allow_host_loopback |= names_host;
+            NetworkMode::Slirp(slirp)
+        }
+        NetworkMode::Container(name) => {
+            let published = !options.publish.is_empty() || options.publish_all;
+            let resolver =
+                [options.dns.is_empty(), options.dns_search.is_empty(), options.dns_option.is_empty()].contains(&false);
+            let settings = [
+                (options.hostname.is_some(), "--hostname"),
+                (resolver, "--dns and its kin"),
+                (!options.add_host.is_empty(), "--add-host"),
+                (published, "--publish"),
+                (!options.expose.is_empty(), "--expose"),
+            ];
+            if let Some((_, flag)) = settings.into_iter().find(|(given, _)| *given) {
+                bail!("conflicting options: {flag} and --network container:{name}, whose settings they would be");
+            }
+            NetworkMode::Container(given.peer.as_ref().map_or(name, |(id, _)| id.clone()))
+        }
         other => other,
+    })
+}
+
+/// With what `host-gateway` is on this network.
+fn add_hosts(options: &Options, network: &NetworkMode) -> Result<Vec<(String, IpAddr)>> {
+    let host: Option<IpAddr> = match network {
+        NetworkMode::Slirp(slirp) => Some(slirp.host().into()),
+        NetworkMode::Host => Some(Ipv4Addr::LOCALHOST.into()),
+        NetworkMode::Gateway { .. } => Some(addresses::V4.host),
+        NetworkMode::Pasta(_) | NetworkMode::None | NetworkMode::Container(_) => None,
+    };
+    let entry = |(name, address): &(String, IpAddr)| match host {
+        _ if *address != addresses::V4.host => Ok((name.clone(), *address)),
+        Some(host) => Ok((name.clone(), host)),
+        None => bail!("host-gateway means nothing on the network {network}"),
+    };
+    options.add_host.iter().map(entry).collect()
+}
+
+/// The image's, then those of `--expose`.
+fn exposed_ports(options: &Options, image: &ContainerConfig) -> Vec<String> {
+    let asked = options.expose.iter().flat_map(|wishes| &wishes.0);
+    let mut all: Vec<String> = image.exposed_ports.iter().cloned().collect();
+    for port in asked.map(|wish| format!("{}/{}", wish.container_port, wish.protocol)) {
+        if !all.contains(&port) {
+            all.push(port);
+        }
     }
+    all
 }
 
 fn hostname(options: &Options, given: &Given) -> String {
-    let shares_name = options.uts == Share::Host || options.network == NetworkMode::Host;
+    let shares_name = options.uts == Share::Host || given.network == NetworkMode::Host;
     match &options.hostname {
         Some(name) => name.clone(),
+        None if options.uts == Share::Private && given.peer.is_some() => {
+            given.peer.as_ref().map(|(_, hostname)| hostname.clone()).unwrap_or_default()
+        }
         None if shares_name => given.hostname.clone(),
         None => given.id[..12].to_string(),
     }
@@ -298,11 +362,11 @@ impl Environment {
     }
 }
 
-fn linux(options: &Options) -> Result<Linux> {
+fn linux(options: &Options, network: &NetworkMode) -> Result<Linux> {
     let mut resources = options.limits.over(&Resources::default(), &block_device)?;
     resources.unified = options.cgroup_conf.iter().cloned().collect();
     let own = |kind: &str, share: Share| (share == Share::Private).then(|| kind.to_string());
-    let network = if options.network == NetworkMode::Host { Share::Host } else { Share::Private };
+    let network = if *network == NetworkMode::Host { Share::Host } else { Share::Private };
     let namespaces = [
         Some("user".to_string()),
         Some("mount".to_string()),
@@ -441,6 +505,8 @@ mod tests {
 
     fn try_config(args: &[&str], image: &ContainerConfig) -> Result<Config> {
         let given = Given {
+            network: options(args).network.unwrap_or(NetworkMode::Gateway { host_loopback: false }),
+            peer: None,
             id: "ab".repeat(32),
             name: "web".into(),
             created: String::new(),

@@ -48,7 +48,8 @@ impl Namespaces {
 
     /// The network namespace by descriptor, once it is there.
     pub fn add_network(&mut self, file: OwnedFd) {
-        self.files.push((ns::NET, file));
+        // First of all: it may be another container's, in whose user namespace nobody may do anything who has entered this one's.
+        self.files.insert(0, (ns::NET, file));
     }
 
     /// The cgroup namespace, which Init makes later than the others. Only where they are known by file.
@@ -67,6 +68,9 @@ impl Namespaces {
 
     /// Its network namespace.
     pub fn network(&self, init: &Child) -> Result<OwnedFd> {
+        if self.kinds & ns::NET == 0 {
+            bail!("has no network of its own, but the host's");
+        }
         match self.files.iter().find(|(known, _)| *known == ns::NET) {
             Some((_, file)) => file.try_clone().context("cannot duplicate a namespace"),
             None => open(init, ns::NET).map(|(_, file)| file),

@@ -4,6 +4,7 @@
 //! until Monitor has it the record's lock. While newuidmap and newgidmap work it does everything that needs no ids of U.
 //! Then it attends the container (attend.rs), or leaves it to its Monitor.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,7 +30,8 @@ use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
 use crate::image::{Hold, Image, Source, Store};
 use crate::network::ports::{self, Published, Wish};
-use crate::network::{self, NetworkMode, resolv};
+use crate::network::resolv::{self, Dns};
+use crate::network::{NetworkMode, driver, ladder};
 use crate::oci::image::ContainerConfig;
 use crate::rootfs::host_view::{self, View};
 use crate::rootfs::mountinfo;
@@ -91,7 +93,7 @@ pub fn start_again(record: Record, directory: File, company: &Company, paths: &P
     let signals = attend::catch_signals(company, config.spec.process.terminal)?;
     let name = config.name.clone();
     let state = State { boot_id: record::boot_id(), restart_count: 0, stopped: false, ..record.state };
-    network::driver::check(&config.network)?;
+    driver::check(&config.network)?;
     let published = of_monitor(&config, ports::bind(&config.ports.iter().map(Wish::from).collect::<Vec<_>>())?);
     let launch = Launch { config, published, state, draft: Draft::Made(record::Draft { path: record.directory, directory }) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
@@ -115,11 +117,12 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
         bail!("the container id file {} exists already", cidfile.display());
     }
     check_sources(options)?;
-    network::driver::check(&options.network)?;
+    let network = ladder::choose(options.network.as_ref(), &paths.runtime)?;
+    driver::check(&network)?;
     record::make_store(paths, pending.plan().maps.root())?;
     let source = options.image.parse::<Source>()?;
     if let Source::Rootfs(dir) = &source {
-        let config = configure(options, paths, caller, None, RootSource::Directory(checked_directory(dir)?))?;
+        let config = configure(options, paths, (caller, network), None, RootSource::Directory(checked_directory(dir)?))?;
         return Ok((config, pending, None));
     }
     let store = Store::new(&paths.store);
@@ -135,7 +138,7 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
         pending = Pending::Ready(userns);
     }
     let root = RootSource::Layers(image.layer_dirs(&store, &map_id));
-    Ok((configure(options, paths, caller, Some(&image), root)?, pending, Some(hold)))
+    Ok((configure(options, paths, (caller, network), Some(&image), root)?, pending, Some(hold)))
 }
 
 /// Binds the ports that are to be published, and notes them in the configuration.
@@ -144,7 +147,7 @@ fn publish(options: &Options, config: &mut Config) -> Result<Vec<Published>> {
     if options.publish_all {
         wishes.extend(ports::of_exposed(&config.exposed_ports, &wishes)?);
     }
-    if !wishes.is_empty() && matches!(config.network, NetworkMode::None | NetworkMode::Host) {
+    if !wishes.is_empty() && matches!(config.network, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) {
         return Err(anyhow!("cannot publish ports with --network {}", config.network))
             .hint(|| "leave out --network, or -p: on the host's own network every port is open already");
     }
@@ -153,8 +156,8 @@ fn publish(options: &Options, config: &mut Config) -> Result<Vec<Published>> {
     Ok(published)
 }
 
-/// Binds them. A driver binds them itself, so then nobody may hold them.
-fn bind(mode: &NetworkMode, mut wishes: Vec<Wish>) -> Result<Vec<Published>> {
+/// Binds the ports that are to be published on a network.
+pub fn bind(mode: &NetworkMode, mut wishes: Vec<Wish>) -> Result<Vec<Published>> {
     if matches!(mode, NetworkMode::Slirp(_)) {
         wishes.iter_mut().try_for_each(ports::only_ipv4)?;
     }
@@ -199,13 +202,28 @@ fn checked_directory(dir: &Path) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn configure(options: &Options, paths: &Paths, caller: &Caller, image: Option<&Image>, root: RootSource) -> Result<Config> {
+fn configure(
+    options: &Options,
+    paths: &Paths,
+    (caller, network): (&Caller, NetworkMode),
+    image: Option<&Image>,
+    root: RootSource,
+) -> Result<Config> {
     let id = random_id()?;
     let name = options.name.clone().unwrap_or_else(|| names::from_id(&id));
     let none = ContainerConfig::default();
+    let peer = match &network {
+        NetworkMode::Container(name) => {
+            let peer = record::find(paths, name).with_context(|| format!("cannot share the network of \"{name}\""))?;
+            Some((peer.config.id, peer.config.spec.hostname))
+        }
+        _ => None,
+    };
     config::build(
         options,
         Given {
+            network,
+            peer,
             id,
             name,
             created: record::now(),
@@ -453,13 +471,26 @@ fn plan_mounts(config: &Config, paths: &Paths, nested: &IdMaps, upper_on_tmpfs: 
         }
     };
     let hostname = &config.spec.hostname;
+    let shown = whose_network(config, paths);
+    let dns = Dns { servers: &shown.dns, search: &shown.dns_search, options: &shown.dns_options };
     let etc = vec![
-        ("hosts", resolv::hosts(&config.network, hostname, &config.add_hosts)),
+        ("hosts", resolv::hosts(&shown.network, &shown.spec.hostname, &shown.add_hosts)),
         ("hostname", format!("{hostname}\n")),
-        ("resolv.conf", resolv::resolv_conf(&config.network, &config.dns)),
+        ("resolv.conf", resolv::resolv_conf(&shown.network, &dns)),
     ];
     let tty_group = to_host(&nested.gid, TTY_GROUP).is_some();
     plan::plan(&config.spec, Surroundings { root, etc, tty_group, upper_on_tmpfs, delegated: config.systemd })
+}
+
+/// The container whose network this one's is: itself, mostly. Where that is gone, too: it cannot be started, but looked into.
+fn whose_network<'a>(config: &'a Config, paths: &Paths) -> Cow<'a, Config> {
+    let mut shown = Cow::Borrowed(config);
+    while let NetworkMode::Container(id) = &shown.network {
+        // Each was made after the one it names, so this ends.
+        let Ok(peer) = record::find(paths, id) else { break };
+        shown = Cow::Owned(peer.config);
+    }
+    shown
 }
 
 /// Of the host's own root: what is always fresh, homes, and what belongs to `rl`. Of any other directory: the store, if it is inside.

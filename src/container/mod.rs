@@ -24,6 +24,7 @@ pub mod options;
 pub mod outputs;
 pub mod parse;
 pub mod processes;
+pub mod publish;
 pub mod record;
 pub mod remove;
 pub mod resources;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 
 use super::config::Config;
+use super::control;
 use super::init::{self, Init};
 use super::join::Namespaces;
 use super::record::{self, State};
@@ -25,11 +26,12 @@ use super::uplink::Uplink;
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit};
 use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
 use crate::network::ports::Published;
-use crate::network::{self, Network, Subject};
+use crate::network::{self, Network, NetworkMode, Subject};
 use crate::role::Role;
 use crate::rootfs::apply::Builder;
 use crate::rootfs::plan::Plan;
 use crate::sys::failpoint::milestone;
+use crate::sys::mount::{self, FsContext};
 use crate::sys::process::{self, Child, Fork, SIBLING, ns};
 use crate::sys::sock;
 use crate::userns::idmap::{IdMaps, to_host};
@@ -170,6 +172,7 @@ impl Monitor {
             }
             // Its network first: two of them would share the published ports.
             drop(payload.take());
+            self.config.ports = server.config.ports.clone();
             starting = server.renew_cgroup().and_then(|()| self.clone_init(&maps, server.scope.as_ref(), &mut server.published));
         };
         let retired = server.finish(end.exit_code, end.error.as_ref())?;
@@ -227,9 +230,13 @@ impl Monitor {
             published,
             runtime: &self.runtime,
         })?;
-        let init = match self.plan.staged.is_empty() {
+        let peer = match &self.config.network {
+            NetworkMode::Container(id) => Some(control::network_of(self.store.as_fd(), id).context("cannot share the network")?),
+            _ => None,
+        };
+        let init = match self.plan.staged.is_empty() && peer.is_none() {
             true => self.fork_init(0, maps, streams, inits_end, &network, cgroup)?,
-            false => self.stage(maps, streams, inits_end, &network, cgroup, &conversation)?,
+            false => self.stage(maps, streams, inits_end, (&network, peer), cgroup, &conversation)?,
         };
         let namespaces = Namespaces::of(&init, self.namespaces(), self.config.spec.linux.has("network"), self.config.init)?;
         if let Some(score) = self.config.spec.process.oom_score_adj {
@@ -284,21 +291,21 @@ impl Monitor {
         }
     }
 
-    /// Mounts what the payload must not be able to change, in a mount namespace that Init's is a copy of: one of a child that ends at
+    /// Mounts what the payload must not be able to change, and enters another container's network, in a mount namespace that Init's is a copy of: one of a child that ends at
     /// once, so that it keeps nothing busy. Init is a sibling of that child, and so our own.
     fn stage(
         &self,
         maps: &IdMaps,
         streams: Option<Streams>,
         inits_end: OwnedFd,
-        network: &Network,
+        (network, peer): (&Network, Option<OwnedFd>),
         cgroup: Option<BorrowedFd>,
         conversation: &OwnedFd,
     ) -> Result<Child> {
         let stager = match process::fork(0).context("cannot start the mounting process")? {
             Fork::Child => {
                 let report = inits_end.try_clone();
-                let told = self.mount_staged(maps).and_then(|()| {
+                let told = self.mount_staged(maps).and_then(|()| enter_peer(peer.as_ref())).and_then(|()| {
                     let init = self.fork_init(SIBLING, maps, streams, inits_end, network, cgroup)?;
                     wire::send(
                         report.as_ref().map_err(|error| anyhow!("{error}"))?,
@@ -327,6 +334,9 @@ impl Monitor {
 
     fn mount_staged(&self, nested: &IdMaps) -> Result<()> {
         process::unshare(ns::MOUNT).context("cannot create a mount namespace")?;
+        if self.plan.staged.is_empty() {
+            return Ok(());
+        }
         nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         // The mounts stay, attached; only their descriptors go.
         let build = |caller| Builder::new(&self.path, caller)?.apply(&self.plan.staged);
@@ -442,6 +452,20 @@ fn failed(server: &mut Server, error: anyhow::Error) -> Result<()> {
         let _ = server.erase(&retired);
     }
     Err(error)
+}
+
+/// Enters another container's network namespace, which only an ancestor of its user namespace may, and shows it in /sys, from where Init
+/// takes it, who may not mount it anew.
+fn enter_peer(peer: Option<&OwnedFd>) -> Result<()> {
+    let Some(peer) = peer else { return Ok(()) };
+    process::setns(peer.as_fd(), ns::NET).context("cannot enter the other container's network")?;
+    let show = || -> std::io::Result<()> {
+        let sysfs = FsContext::open(c"sysfs")?.mount(0)?;
+        mount::attach(sysfs.as_fd(), std::fs::File::open("/sys")?.as_fd())
+    };
+    // Inside another container it may be that only a part of /sys can be shown; then that part it is.
+    let _ = show();
+    Ok(())
 }
 
 /// The map of the payload's own user namespace within U.

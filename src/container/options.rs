@@ -98,20 +98,29 @@ pub struct Options {
     /// The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = parse::mount)]
     pub mount: Vec<MountSpec>,
-    /// Add a line to /etc/hosts
+    /// Add a line to /etc/hosts; NAME:host-gateway names the host, and opens its loopback
     #[arg(long, value_name = "NAME:IP", value_parser = parse::add_host)]
     pub add_host: Vec<HostEntry>,
     /// Name server for /etc/resolv.conf
     #[arg(long, value_name = "IP")]
     pub dns: Vec<IpAddr>,
-    /// Network: gateway[:host-loopback] for a private one (the default), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, or
-    /// host to share the host's
-    #[arg(long, alias = "net", value_name = "MODE", default_value = "gateway")]
-    pub network: NetworkMode,
+    /// Search domain for /etc/resolv.conf instead of the host's; . for none
+    #[arg(long, value_name = "DOMAIN", value_parser = parse::resolver_word)]
+    pub dns_search: Vec<String>,
+    /// Option for /etc/resolv.conf instead of the host's, such as ndots:2
+    #[arg(long, alias = "dns-opt", value_name = "OPTION", value_parser = parse::resolver_word)]
+    pub dns_option: Vec<String>,
+    /// Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none,
+    /// host to share the host's, or container:NAME to share another container's
+    #[arg(long, alias = "net", value_name = "MODE")]
+    pub network: Option<NetworkMode>,
     /// Publish a port of the container on the host; without HOST on a free one
     #[arg(short, long, value_name = "[IP:][HOST:]PORT[/udp]", value_parser = ports::parse)]
     pub publish: Vec<Wishes>,
-    /// Publish every port that the image exposes, on free ports
+    /// Say that the container serves this port, for --publish-all
+    #[arg(long, value_name = "PORT[-LAST][/udp]", value_parser = ports::parse_exposed)]
+    pub expose: Vec<Wishes>,
+    /// Publish every port that the image or --expose names, on free ports
     #[arg(short = 'P', long)]
     pub publish_all: bool,
     /// Set a resource limit

@@ -215,6 +215,14 @@ pub fn add_host(text: &str) -> Result<HostEntry> {
     resolv::parse_add_host(text)
 }
 
+/// `--dns-search` and `--dns-option`: a word of resolv.conf(5).
+pub fn resolver_word(text: &str) -> Result<String> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) || text.starts_with(['#', ';']) {
+        bail!("\"{text}\" cannot stand in /etc/resolv.conf");
+    }
+    Ok(text.to_string())
+}
+
 /// `--ulimit TYPE=SOFT[:HARD]`; -1 is unlimited.
 pub fn ulimit(text: &str) -> Result<Ulimit> {
     let (name, limits) = text.split_once('=').context("want TYPE=SOFT[:HARD]")?;

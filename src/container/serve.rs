@@ -32,7 +32,8 @@ use super::uplink::{Change, Uplink};
 use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
 use super::{monitor, remove};
 use crate::error::{Advise, Failure};
-use crate::network::{self, Subject, ports::Published};
+use crate::network::ports::{PortMapping, Published};
+use crate::network::{self, Order, Subject};
 use crate::oci::runtime::{Process, Resources};
 use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Exit};
@@ -413,6 +414,13 @@ impl<'a> Server<'a> {
             FromClient::ClientPause(pause) => self.pause(pause, payload.as_deref())?,
             FromClient::ClientRename(name) => self.rename(name)?,
             FromClient::ClientUpdate { restart, resources } => self.update(restart, resources.map(|resources| *resources))?,
+            FromClient::ClientPublish(mapping) => self.publish(mapping, fds, payload.as_deref())?,
+            FromClient::ClientWithdraw(mapping) => self.withdraw(&mapping, payload.as_deref())?,
+            FromClient::ClientNetwork => {
+                let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
+                let network = payload.namespaces.network(&payload.init)?;
+                return wire::send(&caller.socket, &FromMonitor::MonitorDone, &[network.as_fd()]);
+            }
             FromClient::ClientEnter => return self.hand_out(caller, payload.as_deref()),
             FromClient::ClientMapped
             | FromClient::ClientScoped { .. }
@@ -504,6 +512,30 @@ impl<'a> Server<'a> {
             self.write()?;
         }
         Ok(())
+    }
+
+    /// One more port, from now on and in the record.
+    fn publish(&mut self, mapping: PortMapping, fds: Vec<OwnedFd>, payload: Option<&Payload>) -> Result<()> {
+        let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
+        let socket = fds.into_iter().next();
+        payload.uplink.order(&Order::Publish(mapping.clone()), socket.as_ref().map(|socket| socket.as_fd()))?;
+        self.published.extend(socket.map(|socket| Published { socket, mapping: mapping.clone() }));
+        self.config.ports.push(mapping);
+        self.keep_ports()
+    }
+
+    /// One port less.
+    fn withdraw(&mut self, mapping: &PortMapping, payload: Option<&Payload>) -> Result<()> {
+        let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
+        payload.uplink.order(&Order::Withdraw(mapping.clone()), None)?;
+        self.published.retain(|published| published.mapping != *mapping);
+        self.config.ports.retain(|port| port != mapping);
+        self.keep_ports()
+    }
+
+    fn keep_ports(&mut self) -> Result<()> {
+        self.happened("update", &[]);
+        record::write_json(&self.directory, "config.json", &self.config)
     }
 
     /// The process that connects the payload may have died: known in the record while there is no other, and to who listens to events.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 
 use super::restart::{RestartPolicy, Restarts};
-use crate::network::Network;
+use crate::network::{Network, Order};
 
 /// How it is.
 enum Condition {
@@ -48,6 +48,11 @@ impl Uplink {
             Condition::Connecting => self.network.as_ref()?.link(),
             Condition::Down { .. } => None,
         }
+    }
+
+    /// See [`Network::order`]. One that is down comes back with everything that is published by then.
+    pub fn order(&self, order: &Order, socket: Option<BorrowedFd>) -> Result<()> {
+        self.network.as_ref().map_or(Ok(()), |network| network.order(order, socket))
     }
 
     /// When something is to be done by itself.

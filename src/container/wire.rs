@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use super::health;
 use super::restart::RestartPolicy;
 use crate::error::Failure;
+use crate::network::ports::PortMapping;
 use crate::oci::runtime::Resources;
 pub use crate::sys::failpoint::milestone;
 use crate::sys::sock;
@@ -86,6 +87,12 @@ pub enum FromClient {
     ClientUpdate { restart: Option<RestartPolicy>, resources: Option<Box<Resources>> },
     /// Check its health now. Answered by `MonitorChecked`.
     ClientCheck,
+    /// Publish one more port. Its socket comes along where the gateway is to serve it.
+    ClientPublish(PortMapping),
+    /// And no longer.
+    ClientWithdraw(PortMapping),
+    /// Hand out a descriptor of the payload's network namespace.
+    ClientNetwork,
     /// Hand out descriptors of the payload's user, mount and pid namespace, and of its first process.
     ClientEnter,
 }

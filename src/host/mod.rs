@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod config;
+pub mod debug;
 pub mod facts;
 pub mod linger;
 pub mod paths;

@@ -5,25 +5,42 @@
 //!   |--- (fork) -------------->|                          |
 //!   |                          |<------- the namespace ---|
 //!   |                          |--- connected, or why not>|
+//!   |--- Order --------------->|                          |    carries a published port's socket, where there is one
+//!   |<-- done, or why not -----|                          |
 //!   |--- EOF ----------------->|                          |    its end
 //! ```
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
 
+use super::ports::PortMapping;
 use crate::error::Failure;
 use crate::sys::process::{self, Child, Fork};
 use crate::sys::sock;
 
 /// Longest message of a conversation.
 const LONGEST: usize = 16 << 10;
+/// How long Monitor waits for an order to be carried out.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What Monitor may want later of a Carrier.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// Serve one more port.
+    Publish(PortMapping),
+    /// And no longer; what is connected by it stays so.
+    Withdraw(PortMapping),
+}
 
 /// See the module. Dropped, it ends.
 pub struct Carrier {
     child: Child,
     /// Its end is the Carrier's.
-    _conversation: OwnedFd,
+    conversation: OwnedFd,
     link: OwnedFd,
 }
 
@@ -38,13 +55,24 @@ impl Carrier {
                 live(monitor, init);
                 process::exit_now(0)
             }
-            Fork::Parent(child) => Ok(Carrier { child, _conversation: conversation, link }),
+            Fork::Parent(child) => Ok(Carrier { child, conversation, link }),
         }
     }
 
     /// What the container's Init talks to it by: [`connect`], then [`connected`].
     pub fn link(&self) -> BorrowedFd<'_> {
         self.link.as_fd()
+    }
+
+    /// Has it carry out an order, with this socket.
+    pub fn order(&self, order: &Order, socket: Option<BorrowedFd>) -> Result<()> {
+        let sockets: Vec<BorrowedFd> = socket.into_iter().collect();
+        sock::send(self.conversation.as_fd(), &serde_json::to_vec(order)?, &sockets).context("cannot reach the network")?;
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        if poll(&mut [PollFd::new(self.conversation.as_fd(), PollFlags::POLLIN)], patience) == Ok(0) {
+            bail!("the process that connects the container does not answer");
+        }
+        connected(self.conversation.as_fd())
     }
 
     /// Readable when it has ended.
@@ -75,8 +103,17 @@ pub fn connected(link: BorrowedFd) -> Result<()> {
     }
 }
 
-/// In a Carrier: the answer to [`connected`].
-pub fn report<T>(link: OwnedFd, begun: &Result<T>) {
-    let told = serde_json::to_vec(&begun.as_ref().map(drop).map_err(Failure::from)).unwrap_or_default();
-    let _ = sock::send(link.as_fd(), &told, &[]);
+/// In a Carrier: the answer to [`connected`], or to an order.
+pub fn report<T>(link: BorrowedFd, done: &Result<T>) {
+    let told = serde_json::to_vec(&done.as_ref().map(drop).map_err(Failure::from)).unwrap_or_default();
+    let _ = sock::send(link, &told, &[]);
+}
+
+/// In a Carrier: the next order, and the socket with it. None: Monitor is gone.
+pub fn next_order(monitor: BorrowedFd) -> Result<Option<(Order, Option<OwnedFd>)>> {
+    let (message, fds) = sock::receive_message(monitor, LONGEST)?;
+    if message.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((serde_json::from_slice(&message).context("cannot understand the monitor")?, fds.into_iter().next())))
 }

@@ -22,7 +22,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat, pipe2};
 use serde_json::{Value, json};
 
-use super::carrier::{self, Carrier};
+use super::carrier::{self, Carrier, Order};
 use super::mode::{NetworkMode, Pasta, Slirp};
 use super::ports::{PortMapping, Protocol};
 use crate::error::Advise;
@@ -37,6 +37,8 @@ pub const PASTA_DNS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 1, 1
 const TUN: &str = "/dev/net/tun";
 /// How long a program may take to set up a network, and slirp4netns to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Name of slirp4netns's socket.
+const API: &str = "api";
 /// Most that a program may leave in its log.
 const LOG_SIZE: &std::ffi::CStr = c"256k";
 
@@ -95,9 +97,10 @@ fn live(program: &Program, name: &str, ports: &[PortMapping], runtime: &Path, mo
     let _ = process::set_parent_death_signal(libc::SIGKILL);
     let _ = nix::unistd::chdir(c"/");
     let begun = Driver::begin(program, ports, runtime, &init);
-    carrier::report(init, &begun);
+    carrier::report(init.as_fd(), &begun);
+    drop(init);
     if let Ok(driver) = begun {
-        driver.stay(&monitor);
+        driver.stay(program, &runtime.join(API), &monitor);
     }
     process::exit_now(1)
 }
@@ -124,7 +127,7 @@ impl Driver {
                 inherit(place.ready.as_fd())?;
                 let arguments = slirp_arguments(slirp, &place, ends.as_raw_fd());
                 let driver = place.run(&executable, &arguments, Some(exit))?;
-                publish(slirp, ports, &place.path("api"))?;
+                ports.iter().try_for_each(|port| publish(slirp, port, &place.path(API)))?;
                 driver
             }
         };
@@ -135,9 +138,20 @@ impl Driver {
     }
 
     /// Until Monitor or the program ends.
-    fn stay(self, monitor: &OwnedFd) {
+    fn stay(self, program: &Program, api: &Path, monitor: &OwnedFd) {
         let reads = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        while poll(&mut [reads(monitor.as_fd()), reads(self.child.pidfd.as_fd())], PollTimeout::NONE) == Err(Errno::EINTR) {}
+        loop {
+            let mut ends = [reads(monitor.as_fd()), reads(self.child.pidfd.as_fd())];
+            let woken = poll(&mut ends, PollTimeout::NONE);
+            if woken != Err(Errno::EINTR) && ends[1].any().unwrap_or(true) {
+                break;
+            }
+            if woken == Err(Errno::EINTR) || !ends[0].any().unwrap_or(false) {
+                continue;
+            }
+            let Ok(Some((order, _))) = carrier::next_order(monitor.as_fd()) else { break };
+            carrier::report(monitor.as_fd(), &obey(program, api, &order));
+        }
         let _ = self.child.signal(libc::SIGKILL);
         let _ = self.child.wait();
     }
@@ -311,7 +325,7 @@ fn slirp_arguments(slirp: &Slirp, place: &Place, exit: i32) -> Vec<String> {
         format!("--exit-fd={exit}"),
         format!("--mtu={}", slirp.mtu),
         format!("--cidr={}/{}", slirp.network, slirp.prefix),
-        format!("--api-socket={}", path("api")),
+        format!("--api-socket={}", path(API)),
         "--enable-sandbox".into(),
         "--enable-seccomp".into(),
         "--netns-type=path".into(),
@@ -328,20 +342,39 @@ fn slirp_arguments(slirp: &Slirp, place: &Place, exit: i32) -> Vec<String> {
     all
 }
 
-/// Has slirp4netns serve the published ports (its manual, "API SOCKET").
-fn publish(slirp: &Slirp, ports: &[PortMapping], api: &Path) -> Result<()> {
-    for port in ports {
-        let arguments = json!({
-            "proto": port.protocol,
-            "host_addr": port.host().ip(),
-            "host_port": port.host_port,
-            "guest_addr": slirp.container(),
-            "guest_port": port.container_port,
-        });
-        ask(api, &json!({ "execute": "add_hostfwd", "arguments": arguments }))
-            .with_context(|| format!("cannot publish {}/{}", port.host(), port.protocol))?;
+/// What Monitor wants while the program runs.
+fn obey(program: &Program, api: &Path, order: &Order) -> Result<()> {
+    match (program, order) {
+        (Program::Slirp(slirp), Order::Publish(port)) => publish(slirp, port, api),
+        (Program::Slirp(_), Order::Withdraw(port)) => withdraw(port, api),
+        (Program::Pasta(_), _) => Err(anyhow!("pasta takes its ports at the start only"))
+            .hint(|| "the network gateway, which is the default, can change them while the container runs"),
     }
-    Ok(())
+}
+
+/// Has slirp4netns serve a port (its manual, "API SOCKET").
+fn publish(slirp: &Slirp, port: &PortMapping, api: &Path) -> Result<()> {
+    let arguments = json!({
+        "proto": port.protocol,
+        "host_addr": port.host().ip(),
+        "host_port": port.host_port,
+        "guest_addr": slirp.container(),
+        "guest_port": port.container_port,
+    });
+    let asked = ask(api, &json!({ "execute": "add_hostfwd", "arguments": arguments }));
+    asked.map(drop).with_context(|| format!("cannot publish {}/{}", port.host(), port.protocol))
+}
+
+/// And no longer: it is found by what slirp4netns says of it.
+fn withdraw(port: &PortMapping, api: &Path) -> Result<()> {
+    let listed = ask(api, &json!({ "execute": "list_hostfwd" }))?;
+    let entries = listed["return"]["entries"].as_array().cloned().unwrap_or_default();
+    let (address, protocol) = (port.host().ip().to_string(), port.protocol.to_string());
+    let is_it = |entry: &&Value| {
+        entry["proto"] == protocol.as_str() && entry["host_addr"] == address.as_str() && entry["host_port"] == port.host_port
+    };
+    let Some(entry) = entries.iter().find(is_it) else { return Ok(()) };
+    ask(api, &json!({ "execute": "remove_hostfwd", "arguments": { "id": entry["id"] } })).map(drop)
 }
 
 /// One request, one connection.

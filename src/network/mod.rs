@@ -3,6 +3,7 @@
 mod carrier;
 pub mod driver;
 pub mod embedded;
+pub mod ladder;
 mod mode;
 pub mod netlink;
 pub mod ports;
@@ -15,6 +16,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use self::carrier::Carrier;
+pub use self::carrier::Order;
 pub use self::mode::NetworkMode;
 use self::ports::{PortMapping, Published};
 use crate::sys::beside::Beside;
@@ -60,6 +62,11 @@ impl Network {
         self.carrier.as_ref().map(Carrier::pidfd)
     }
 
+    /// Serves a port from now on, or no longer; `socket` is bound to it already, where the gateway serves it.
+    pub fn order(&self, order: &Order, socket: Option<BorrowedFd>) -> Result<()> {
+        self.carrier.as_ref().map_or(Ok(()), |carrier| carrier.order(order, socket))
+    }
+
     /// In Init's place, where there was an Init already: begins to connect its namespace. Waits for nothing.
     pub fn connect(&self, namespace: BorrowedFd) {
         self.link().into_iter().for_each(|link| carrier::connect(link, namespace));
@@ -80,7 +87,8 @@ pub struct Pending<'a> {
 /// Begins to make what `mode` promises, for a process in the container's user namespace; nothing here waits.
 pub fn begin<'a>(mode: &NetworkMode, link: Option<BorrowedFd<'a>>) -> io::Result<Pending<'a>> {
     let namespace = match mode {
-        NetworkMode::Host => None,
+        // Another container's is entered already.
+        NetworkMode::Host | NetworkMode::Container(_) => None,
         _ => Some(new_namespace()?),
     };
     Ok(Pending { namespace, link })

@@ -21,6 +21,8 @@ pub enum NetworkMode {
     None,
     /// The host's own namespace.
     Host,
+    /// The namespace of another container: its name as it was asked for, its id in a record.
+    Container(String),
 }
 
 /// Arguments for pasta(1), which may be anything that does not take the namespace or the process out of our hands.
@@ -296,8 +298,12 @@ impl FromStr for NetworkMode {
             ("gateway", other) => bail!("unknown option \"{other}\" of the network gateway: it has host-loopback"),
             ("pasta", options) => Ok(NetworkMode::Pasta(options.parse()?)),
             ("slirp4netns", options) => Ok(NetworkMode::Slirp(options.parse()?)),
+            ("container", "") => bail!("want container:NAME"),
+            ("container", name) => Ok(NetworkMode::Container(name.to_string())),
             ("none" | "host", _) => bail!("the network {name} has no options"),
-            _ => bail!("unknown network \"{text}\": this version knows gateway, pasta, slirp4netns, host and none"),
+            _ => {
+                bail!("unknown network \"{text}\": this version knows gateway, pasta, slirp4netns, host, none and container:NAME")
+            }
         }
     }
 }
@@ -311,6 +317,7 @@ impl fmt::Display for NetworkMode {
             NetworkMode::Slirp(slirp) => slirp.fmt(f),
             NetworkMode::None => f.write_str("none"),
             NetworkMode::Host => f.write_str("host"),
+            NetworkMode::Container(name) => write!(f, "container:{name}"),
         }
     }
 }
@@ -337,14 +344,22 @@ mod tests {
     #[test]
     fn a_network_is_written_as_it_is_read() {
         let slirp = "slirp4netns:allow_host_loopback=true,mtu=1500,cidr=10.9.0.0/16,enable_ipv6=false,outbound_addr=eth0";
-        for text in
-            ["gateway", "gateway:host-loopback", "none", "host", "slirp4netns", slirp, "pasta", "pasta:--map-gw,-a,10.9.8.7"]
-        {
+        for text in [
+            "container:web",
+            "gateway",
+            "gateway:host-loopback",
+            "none",
+            "host",
+            "slirp4netns",
+            slirp,
+            "pasta",
+            "pasta:--map-gw,-a,10.9.8.7",
+        ] {
             assert_eq!(text.parse::<NetworkMode>().unwrap().to_string(), text);
         }
         assert_eq!("bridge".parse::<NetworkMode>().unwrap().to_string(), "gateway");
         assert_eq!("slirp4netns:port_handler=slirp4netns".parse::<NetworkMode>().unwrap().to_string(), "slirp4netns");
-        for text in ["", "none:x", "gateway:x", "gateway:", "nowhere"] {
+        for text in ["", "container", "container:", "none:x", "gateway:x", "gateway:", "nowhere"] {
             assert_eq!(text.parse::<NetworkMode>().is_ok(), text == "gateway:", "{text}");
         }
     }

@@ -145,6 +145,14 @@ fn range(text: &str) -> Result<(u16, u16)> {
     Ok((first, last))
 }
 
+/// `--expose PORT[-LAST][/tcp|udp]`.
+pub fn parse_exposed(text: &str) -> Result<Wishes> {
+    if text.contains(':') {
+        bail!("bad port \"{text}\": want PORT[-LAST][/tcp|udp]; to publish it on the host, use -p");
+    }
+    parse(text)
+}
+
 /// What `-P` asks for: each exposed port (`80/tcp`, `7000-7002/udp`) that is not published yet.
 pub fn of_exposed(exposed: &[String], already: &[Wish]) -> Result<Vec<Wish>> {
     let mut found = Vec::new();

@@ -51,7 +51,7 @@ fn own_address(mode: &NetworkMode) -> Option<IpAddr> {
         NetworkMode::Gateway { .. } => Some(V4.container),
         NetworkMode::Slirp(slirp) => Some(slirp.container().into()),
         NetworkMode::Pasta(pasta) => pasta.container(),
-        NetworkMode::None | NetworkMode::Host => None,
+        NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
     }
 }
 
@@ -65,31 +65,53 @@ fn host_address(mode: &NetworkMode) -> Option<IpAddr> {
     }
 }
 
-/// The text of /etc/resolv.conf: the servers asked for, else the host's own file on its network, else nobody to ask.
-pub fn resolv_conf(mode: &NetworkMode, servers: &[IpAddr]) -> String {
-    if servers.is_empty() {
-        let host = || std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        return match mode {
-            NetworkMode::Host => host(),
-            NetworkMode::Gateway { .. } => through(V4.gateway, &host()),
-            NetworkMode::Slirp(slirp) => through(slirp.dns().into(), &host()),
-            NetworkMode::Pasta(pasta) => {
-                let asked = pasta.value(&["--dns-forward"]).and_then(|address| address.parse().ok());
-                through(asked.unwrap_or(PASTA_DNS.into()), &host())
-            }
-            NetworkMode::None => String::new(),
-        };
-    }
-    servers.iter().map(|server| format!("nameserver {server}\n")).collect()
+/// What was asked for with `--dns`, `--dns-search` and `--dns-option`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dns<'a> {
+    pub servers: &'a [IpAddr],
+    /// `.` alone: none.
+    pub search: &'a [String],
+    pub options: &'a [String],
 }
 
-/// This address leads to the host's servers; how names are completed is the host's business as well.
-fn through(server: IpAddr, host: &str) -> String {
-    let kept = host.lines().map(str::trim).filter(|line| {
-        let keyword = line.split_ascii_whitespace().next().unwrap_or("");
-        matches!(keyword, "search" | "domain" | "options")
+/// The text of /etc/resolv.conf: what was asked for, and for the rest the host's own file, whose servers are reached as the network has it.
+pub fn resolv_conf(mode: &NetworkMode, dns: &Dns) -> String {
+    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let server = match mode {
+        NetworkMode::Gateway { .. } => Some(V4.gateway),
+        NetworkMode::Slirp(slirp) => Some(slirp.dns().into()),
+        NetworkMode::Pasta(pasta) => {
+            let asked = pasta.value(&["--dns-forward"]).and_then(|address| address.parse().ok());
+            Some(asked.unwrap_or(PASTA_DNS.into()))
+        }
+        NetworkMode::Host if dns.servers.is_empty() && dns.search.is_empty() && dns.options.is_empty() => return host,
+        NetworkMode::Host => None,
+        NetworkMode::None | NetworkMode::Container(_) => return write(dns, "", None),
+    };
+    write(dns, &host, server)
+}
+
+/// `server`: by which the host's are reached; None: directly.
+fn write(dns: &Dns, host: &str, server: Option<IpAddr>) -> String {
+    let of_host = |keywords: &[&str]| -> Vec<String> {
+        let is = |line: &&str| keywords.contains(&line.split_ascii_whitespace().next().unwrap_or(""));
+        host.lines().map(str::trim).filter(is).map(String::from).collect()
+    };
+    let mut lines = match dns.search {
+        [] => of_host(&["search", "domain"]),
+        search if search.iter().all(|domain| domain == ".") => Vec::new(),
+        search => vec![format!("search {}", search.join(" "))],
+    };
+    lines.extend(match dns.options {
+        [] => of_host(&["options"]),
+        options => vec![format!("options {}", options.join(" "))],
     });
-    kept.map(String::from).chain([format!("nameserver {server}")]).map(|line| line + "\n").collect()
+    lines.extend(match (dns.servers, server) {
+        ([], Some(server)) => vec![format!("nameserver {server}")],
+        ([], None) => of_host(&["nameserver"]),
+        (servers, _) => servers.iter().map(|server| format!("nameserver {server}")).collect(),
+    });
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]
@@ -108,11 +130,24 @@ mod tests {
     #[test]
     fn behind_the_gateway_names_are_completed_as_on_the_host_and_asked_of_the_gateway() {
         let host = "# made by hand\nnameserver 192.0.2.1\nsearch lan example.org\noptions ndots:2\nnameserver ::1\n";
-        assert_eq!(through(V4.gateway, host), "search lan example.org\noptions ndots:2\nnameserver 10.0.2.1\n");
+        let through = write(&Dns::default(), host, Some(V4.gateway));
+        assert_eq!(through, "search lan example.org\noptions ndots:2\nnameserver 10.0.2.1\n");
         let mode = NetworkMode::Gateway { host_loopback: true };
         let text = hosts(&mode, "web", &[]);
         assert!(text.contains("10.0.2.100\tweb\n") && text.contains("10.0.2.2\thost.containers.internal"), "{text}");
         assert_eq!(parse_add_host("me:host-gateway").unwrap().1.to_string(), "10.0.2.2");
+    }
+
+    #[test]
+    fn what_is_asked_for_takes_the_place_of_the_hosts() {
+        let host = "nameserver 192.0.2.1\nsearch lan\noptions ndots:2\n";
+        let (servers, search, options) = (["192.0.2.9".parse().unwrap()], ["a".to_string(), "b".into()], ["ndots:1".to_string()]);
+        let dns = Dns { servers: &servers, ..Dns::default() };
+        assert_eq!(write(&dns, host, Some(V4.gateway)), "search lan\noptions ndots:2\nnameserver 192.0.2.9\n");
+        let dns = Dns { search: &search, options: &options, ..Dns::default() };
+        assert_eq!(write(&dns, host, None), "search a b\noptions ndots:1\nnameserver 192.0.2.1\n");
+        let none = [".".to_string()];
+        assert_eq!(write(&Dns { search: &none, ..dns }, host, None), "options ndots:1\nnameserver 192.0.2.1\n");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::stock::Stock;
 use super::tcp::Attempt;
 use super::topology::Inside;
 use super::udp::Flow;
+use crate::network::carrier::{self, Order};
 use crate::network::ports::Published;
 use crate::sys::inet;
 
@@ -97,10 +98,12 @@ pub enum Due {
 /// Everything the gateway holds.
 pub struct Engine {
     pub(super) epoll: Epoll,
+    monitor: OwnedFd,
     pub(super) inside: Inside,
     pub(super) stock: Stock,
     pub(super) resolver: Resolver,
-    pub(super) published: Vec<Published>,
+    /// Each keeps its place; one that is no longer served leaves it empty.
+    pub(super) published: Vec<Option<Published>>,
     pub(super) host_loopback: bool,
     pub(super) secret: [u8; 4],
     pub(super) buffer: Vec<u8>,
@@ -128,18 +131,21 @@ pub struct Beginning {
     pub inside: Inside,
     pub stock: Stock,
     pub resolver: Resolver,
-    pub published: Vec<Published>,
+    pub published: Vec<Option<Published>>,
     pub host_loopback: bool,
     pub secret: [u8; 4],
+    /// Its end is ours.
+    pub monitor: OwnedFd,
 }
 
 impl Engine {
-    /// Registers what is there from the start. `monitor`: its end is ours.
-    pub fn new(beginning: Beginning, monitor: BorrowedFd) -> Result<Engine> {
-        let Beginning { inside, stock, resolver, published, host_loopback, secret } = beginning;
+    /// Registers what is there from the start.
+    pub fn new(beginning: Beginning) -> Result<Engine> {
+        let Beginning { inside, stock, resolver, published, host_loopback, secret, monitor } = beginning;
         let engine = Engine {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot create an epoll set")?,
             echoes: Echoes::open(),
+            monitor,
             inside,
             stock,
             resolver,
@@ -159,7 +165,7 @@ impl Engine {
             limit: raise_descriptor_limit(),
             starved: false,
         };
-        engine.watch(monitor, Source::Monitor)?;
+        engine.watch(engine.monitor.as_fd(), Source::Monitor)?;
         engine.watch(engine.inside.captured.as_fd(), Source::Captured)?;
         engine.watch(engine.resolver.as_fd(), Source::Resolver)?;
         let each = |sockets: &[OwnedFd], source: fn(usize) -> Source| -> Result<()> {
@@ -167,7 +173,7 @@ impl Engine {
         };
         each(&engine.inside.listeners, Source::Listener)?;
         each(&engine.inside.datagrams, Source::Datagrams)?;
-        for (index, published) in engine.published.iter().enumerate() {
+        for (index, published) in engine.published.iter().flatten().enumerate() {
             engine.watch(published.socket.as_fd(), Source::Published(index))?;
         }
         for (index, socket) in engine.echoes.sockets() {
@@ -200,7 +206,7 @@ impl Engine {
             };
             for event in &events[..count] {
                 let source = Source::from_number(event.data());
-                if source == Source::Monitor {
+                if source == Source::Monitor && !self.obey()? {
                     return Ok(());
                 }
                 self.handle(source, event.events());
@@ -230,6 +236,35 @@ impl Engine {
             Source::Query(key) => self.answered(key),
             Source::Echo(index) => self.echoed(index),
         }
+    }
+
+    /// Carries out an order of Monitor's; false when it is gone.
+    fn obey(&mut self) -> Result<bool> {
+        let Some((order, socket)) = carrier::next_order(self.monitor.as_fd())? else { return Ok(false) };
+        let done = match order {
+            Order::Publish(mapping) => {
+                let published = socket.context("no socket came along").map(|socket| Published { socket, mapping });
+                published.and_then(|published| {
+                    let index = self.published.iter().position(Option::is_none).unwrap_or(self.published.len());
+                    self.watch(published.socket.as_fd(), Source::Published(index))?;
+                    if index == self.published.len() {
+                        self.published.push(None);
+                    }
+                    self.published[index] = Some(published);
+                    Ok(())
+                })
+            }
+            Order::Withdraw(mapping) => {
+                let place = self.published.iter_mut().find(|place| place.as_ref().is_some_and(|there| there.mapping == mapping));
+                if let Some(published) = place.and_then(Option::take) {
+                    // Not by closing it alone: Monitor may still hold the same socket.
+                    let _ = self.epoll.delete(published.socket);
+                }
+                Ok(())
+            }
+        };
+        carrier::report(self.monitor.as_fd(), &done);
+        Ok(true)
     }
 
     /// How long nothing has to be done by itself.

@@ -48,6 +48,11 @@ pub fn start(name: &str, host_loopback: bool, published: &mut Vec<Published>) ->
     Carrier::start("gateway", |monitor, init| live(name, host_loopback, std::mem::take(published), monitor, init))
 }
 
+/// Whether a gateway could be made here: its first step, for a process in a user namespace that may be lost, as its network will be.
+pub fn probe() -> Result<()> {
+    topology::begin(packet::secret([0; 4])).map(drop)
+}
+
 /// Lives the gateway's life.
 fn live(name: &str, host_loopback: bool, published: Vec<Published>, monitor: OwnedFd, init: OwnedFd) -> ! {
     let sockets = published.iter().map(|published| published.socket.as_raw_fd());
@@ -56,14 +61,15 @@ fn live(name: &str, host_loopback: bool, published: Vec<Published>, monitor: Own
     process::set_title(&Role::Gateway.title(name), &Role::Gateway.comm());
     let _ = process::set_parent_death_signal(libc::SIGKILL);
     let _ = nix::unistd::chdir(c"/");
-    let begun = begin(host_loopback, published, &monitor, &init);
-    carrier::report(init, &begun);
+    let begun = begin(host_loopback, published, monitor, &init);
+    carrier::report(init.as_fd(), &begun);
+    drop(init);
     let ended = begun.and_then(|mut engine| engine.run());
     process::exit_now(ended.is_err().into())
 }
 
 /// Sets everything up, and gives up what was needed for that.
-fn begin(host_loopback: bool, published: Vec<Published>, monitor: &OwnedFd, init: &OwnedFd) -> Result<Engine> {
+fn begin(host_loopback: bool, published: Vec<Published>, monitor: OwnedFd, init: &OwnedFd) -> Result<Engine> {
     let mut random = [0; 4];
     std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("cannot read /dev/urandom")?;
     let secret = packet::secret(random);
@@ -75,8 +81,9 @@ fn begin(host_loopback: bool, published: Vec<Published>, monitor: &OwnedFd, init
     let resolver = Resolver::open()?;
     let readable = Resolver::directories();
     let inside = receive.recv().context("the gateway's other thread died")??;
-    let beginning = Beginning { inside, stock, resolver, published, host_loopback, secret };
-    let engine = Engine::new(beginning, monitor.as_fd())?;
+    let published = published.into_iter().map(Some).collect();
+    let beginning = Beginning { inside, stock, resolver, published, host_loopback, secret, monitor };
+    let engine = Engine::new(beginning)?;
     // From outside nobody of the same user may look into it either.
     process::set_dumpable(false)?;
     sandbox::restrict_mover(&readable)?;

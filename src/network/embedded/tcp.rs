@@ -202,7 +202,7 @@ impl Engine {
     /// Clients of a published TCP port.
     pub(super) fn accept_clients(&mut self, index: usize) {
         loop {
-            let Some(published) = self.published.get(index) else { return };
+            let Some(Some(published)) = self.published.get(index) else { return };
             if !self.has_room(4) {
                 return;
             }

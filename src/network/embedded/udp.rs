@@ -12,7 +12,7 @@ use super::engine::{Due, Engine, Source};
 use super::packet::{self, Verdict};
 use super::relay::Side;
 use super::slab::Key;
-use crate::network::ports::Protocol;
+use crate::network::ports::{Protocol, Published};
 use crate::sys::inet::{self, Datagram, Transport};
 
 /// How long a flow is kept that has only been spoken into, and one that was answered (nf_conntrack-sysctl.rst has 30 and 120).
@@ -155,8 +155,12 @@ impl Engine {
                 (Side::Container, Host::Own(host)) => inet::send(host.as_fd(), bytes),
                 (Side::Container, Host::Published { index, local }) => {
                     flow.answered = true;
-                    let socket = self.published[*index].socket.as_fd();
-                    inet::send_from(socket, bytes, flow.client, *local)
+                    // The place of one that is withdrawn may be another's by now.
+                    let same = |there: &&Published| there.mapping.host_port == flow.destination.port();
+                    match self.published.get(*index).and_then(Option::as_ref).filter(same) {
+                        Some(published) => inet::send_from(published.socket.as_fd(), bytes, flow.client, *local),
+                        None => return self.end_flow(key),
+                    }
                 }
             };
         }
@@ -180,7 +184,7 @@ impl Engine {
 
     /// Something came to a published port.
     pub(super) fn published(&mut self, index: usize) {
-        match self.published.get(index).map(|published| published.mapping.protocol) {
+        match self.published.get(index).and_then(Option::as_ref).map(|published| published.mapping.protocol) {
             Some(Protocol::Tcp) => self.accept_clients(index),
             Some(Protocol::Udp) => self.clients_datagrams(index),
             None => {}
@@ -189,7 +193,7 @@ impl Engine {
 
     fn clients_datagrams(&mut self, index: usize) {
         for _ in 0..TURN {
-            let published = &self.published[index];
+            let Some(Some(published)) = self.published.get(index) else { return };
             let mapping = &published.mapping;
             let Ok(Datagram { length, from, to }) = inet::receive_from(&published.socket, &mut self.buffer) else { return };
             let Some(local) = to.map(|to| to.ip()).or(mapping.host_ip) else { continue };
