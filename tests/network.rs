@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, Tc
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sha2::Digest;
 use support::{Feature, Rl, eventually, require, run};
 
 /// An address by which the host knows itself and which is not loopback: the source of a route to nowhere, for which nothing is sent.
@@ -359,6 +360,67 @@ fn the_gateway_ends_with_its_container_and_with_its_monitor() {
     rl.cmd(["rm", "-f", &name]).ok();
     running.finish();
     eventually("the gateway ends", || gateways(&name).is_empty());
+}
+
+/// Fills a connection until no more fits in, says how much that was and its digest, and ends without a word to the other end.
+const FILL: &str = "import socket,hashlib,os,select,sys\n\
+def fill(s):\n\
+\x20s.setblocking(False); h=hashlib.sha256(); n=0; b=os.urandom(1<<16)\n\
+\x20while select.select([],[s],[],1)[1]:\n\
+\x20\x20try: k=s.send(b)\n\
+\x20\x20except BlockingIOError: continue\n\
+\x20\x20h.update(b[:k]); n+=k\n\
+\x20print(n,h.hexdigest(),flush=True); os._exit(0)\n";
+
+/// All that comes until the end, as [`FILL`] tells it.
+fn digest(mut stream: TcpStream) -> String {
+    let (mut hash, mut total, mut buffer) = (sha2::Sha256::new(), 0, vec![0; 200_000]);
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        hash.update(&buffer[..n]);
+        total += n;
+    }
+    format!("{total} {}", hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+#[test]
+fn what_a_container_has_sent_arrives_though_it_has_ended() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let listener = listen(host_v4());
+    let (ip, port) = (listener.local_addr().unwrap().ip(), listener.local_addr().unwrap().port());
+    let name = format!("sent-{}", std::process::id());
+    let script = format!("{FILL}fill(socket.create_connection(('{ip}',{port})))");
+    let told = python(&rl, &["--name", &name], &script).ok();
+    let length: usize = told.stdout().split(' ').next().unwrap().parse().unwrap();
+    assert!(length > 1 << 20, "the connection takes {length} bytes");
+    // Only now does anybody read.
+    assert_eq!(digest(listener.accept().unwrap().0), told.stdout());
+    eventually("the gateway ends", || gateways(&name).is_empty());
+}
+
+#[test]
+fn a_gateway_that_still_delivers_holds_no_port_and_no_name() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let name = format!("late-{}", std::process::id());
+    let script = format!("{FILL}s=socket.create_server(('',80)); print('up',flush=True); c,_=s.accept(); c.recv(1); fill(c)");
+    let port = closed_port(Ipv4Addr::LOCALHOST);
+    let ports = format!("127.0.0.1:{port}:80");
+    let command = ["run", "--rm", "--name", &name, "-p", &ports, "rootfs:/", "/usr/bin/python3", "-c", &script];
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let running = rl.start(command);
+        running.expect("up");
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
+        stream.write_all(b"x").unwrap();
+        let told = running.finish().ok().stdout().lines().last().unwrap().to_string();
+        waiting.push((stream, told));
+    }
+    assert_eq!(gateways(&name).len(), 2, "both deliver");
+    for (stream, told) in waiting {
+        assert_eq!(digest(stream), told);
+    }
+    eventually("the gateways end", || gateways(&name).is_empty());
 }
 
 #[test]

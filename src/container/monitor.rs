@@ -171,7 +171,7 @@ impl Monitor {
                 break end;
             }
             // Its network first: two of them would share the published ports.
-            drop(payload.take());
+            server.disconnect(payload.take());
             self.config.ports = server.config.ports.clone();
             starting = server.renew_cgroup().and_then(|()| self.clone_init(&maps, server.scope.as_ref(), &mut server.published));
         };
@@ -179,14 +179,14 @@ impl Monitor {
         milestone("monitor-ended");
         if !server.published.is_empty() {
             // Who hears of the end may start it again at once, and finds the ports free.
-            drop(payload.take());
+            server.disconnect(payload.take());
             server.published.clear();
         }
         server.tell_ended(end.exit_code, true);
         milestone("monitor-reported");
         entry.remove();
         server.retire_cgroup()?;
-        drop(payload);
+        server.disconnect(payload);
         retired.map_or(Ok(()), |retired| remove::erase(store.as_fd(), &retired))
     }
 

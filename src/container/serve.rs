@@ -33,7 +33,7 @@ use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
 use super::{monitor, remove};
 use crate::error::{Advise, Failure};
 use crate::network::ports::{PortMapping, Published};
-use crate::network::{self, Order, Subject};
+use crate::network::{self, Network, Order, Subject};
 use crate::oci::runtime::{Process, Resources};
 use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Exit};
@@ -142,6 +142,8 @@ pub struct Server<'a> {
     ending: Option<Ending>,
     /// Outputs that the Client who started the container reads itself, for when it is gone.
     left: Vec<(log::Stream, OwnedFd)>,
+    /// What connected earlier lives of the payload, and still delivers what they had sent.
+    former: Vec<Network>,
 }
 
 impl<'a> Server<'a> {
@@ -174,6 +176,7 @@ impl<'a> Server<'a> {
             checks: None,
             ending: None,
             left,
+            former: Vec::new(),
         }
     }
 
@@ -555,6 +558,12 @@ impl<'a> Server<'a> {
             }
         }
         self.write()
+    }
+
+    /// The payload has ended: so does its network, once what it had sent is delivered, and at once as far as anybody else is concerned.
+    pub fn disconnect(&mut self, payload: Option<Payload>) {
+        self.former.retain(|network| !network.has_ended());
+        self.former.extend(payload.and_then(|payload| payload.uplink.finish()));
     }
 
     /// An empty cgroup for the payload's next life.

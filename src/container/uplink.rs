@@ -55,6 +55,11 @@ impl Uplink {
         self.network.as_ref().map_or(Ok(()), |network| network.order(order, socket))
     }
 
+    /// The payload has ended. What is returned still delivers what it had sent.
+    pub fn finish(mut self) -> Option<Network> {
+        self.network.take_if(|network| matches!(self.condition, Condition::Up { .. }) && network.finish())
+    }
+
     /// When something is to be done by itself.
     pub fn due(&self) -> Option<Instant> {
         if let Condition::Down { until } = self.condition { Some(until) } else { None }

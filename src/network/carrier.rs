@@ -7,6 +7,8 @@
 //!   |                          |--- connected, or why not>|
 //!   |--- Order --------------->|                          |    carries a published port's socket, where there is one
 //!   |<-- done, or why not -----|                          |
+//!   |--- Finish -------------->|                          |    its end, by itself where it has something left to deliver
+//!   |<-- done, or EOF ---------|                          |
 //!   |--- EOF ----------------->|                          |    its end
 //! ```
 
@@ -34,11 +36,15 @@ pub enum Order {
     Publish(PortMapping),
     /// And no longer; what is connected by it stays so.
     Withdraw(PortMapping),
+    /// The container has ended: serve no port any more, deliver what it had sent, and end. Who has nothing to deliver does not answer.
+    Finish,
 }
 
-/// See the module. Dropped, it ends.
+/// See the module. Dropped, it ends, unless it was told to finish.
 pub struct Carrier {
     child: Child,
+    /// It still delivers, and ends by itself.
+    finishing: bool,
     /// Its end is the Carrier's.
     conversation: OwnedFd,
     link: OwnedFd,
@@ -55,7 +61,7 @@ impl Carrier {
                 live(monitor, init);
                 process::exit_now(0)
             }
-            Fork::Parent(child) => Ok(Carrier { child, conversation, link }),
+            Fork::Parent(child) => Ok(Carrier { child, finishing: false, conversation, link }),
         }
     }
 
@@ -75,6 +81,18 @@ impl Carrier {
         connected(self.conversation.as_fd())
     }
 
+    /// The container has ended. True: it goes on until what the container had sent is delivered, and lets go of the published ports
+    /// before this returns; it may be dropped then, but is reaped only by [`Carrier::has_ended`]. False: it has nothing left to do.
+    pub fn finish(&mut self) -> bool {
+        self.finishing = self.order(&Order::Finish, None).is_ok();
+        self.finishing
+    }
+
+    /// Whether it is gone; then it is reaped.
+    pub fn has_ended(&self) -> bool {
+        self.child.has_ended()
+    }
+
     /// Readable when it has ended.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.child.pidfd.as_fd()
@@ -83,6 +101,9 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
+        if self.finishing {
+            return;
+        }
         let _ = self.child.signal(libc::SIGKILL);
         let _ = self.child.wait();
     }

@@ -150,6 +150,9 @@ impl Driver {
                 continue;
             }
             let Ok(Some((order, _))) = carrier::next_order(monitor.as_fd()) else { break };
+            if matches!(order, Order::Finish) {
+                break;
+            }
             carrier::report(monitor.as_fd(), &obey(program, api, &order));
         }
         let _ = self.child.signal(libc::SIGKILL);
@@ -346,6 +349,7 @@ fn slirp_arguments(slirp: &Slirp, place: &Place, exit: i32) -> Vec<String> {
 fn obey(program: &Program, api: &Path, order: &Order) -> Result<()> {
     match (program, order) {
         (Program::Slirp(slirp), Order::Publish(port)) => publish(slirp, port, api),
+        (_, Order::Finish) => Ok(()),
         (Program::Slirp(_), Order::Withdraw(port)) => withdraw(port, api),
         (Program::Pasta(_), _) => Err(anyhow!("pasta takes its ports at the start only"))
             .hint(|| "the network gateway, which is the default, can change them while the container runs"),

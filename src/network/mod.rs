@@ -67,6 +67,16 @@ impl Network {
         self.carrier.as_ref().map_or(Ok(()), |carrier| carrier.order(order, socket))
     }
 
+    /// The container has ended. True: this goes on by itself until what the container had sent is delivered; see [`Network::has_ended`].
+    pub fn finish(&mut self) -> bool {
+        self.carrier.as_mut().is_some_and(Carrier::finish)
+    }
+
+    /// Whether the process that connects it is gone; then it is reaped.
+    pub fn has_ended(&self) -> bool {
+        self.carrier.as_ref().is_none_or(Carrier::has_ended)
+    }
+
     /// In Init's place, where there was an Init already: begins to connect its namespace. Waits for nothing.
     pub fn connect(&self, namespace: BorrowedFd) {
         self.link().into_iter().for_each(|link| carrier::connect(link, namespace));

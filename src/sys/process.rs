@@ -131,6 +131,11 @@ impl Child {
         }
     }
 
+    /// Whether it has ended, without waiting; then it is reaped.
+    pub fn has_ended(&self) -> bool {
+        !matches!(wait_pidfd(self.pidfd.as_fd(), libc::WEXITED | libc::WNOHANG), Ok(None))
+    }
+
     /// Signals this very process, never a later one of the same number (pidfd_send_signal(2)).
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         pidfd_signal(self.pidfd.as_fd(), signal)

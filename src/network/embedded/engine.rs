@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::dns::Query;
+use super::drain::Drain;
 use super::echo::Echoes;
 use super::pipes::Pipes;
 use super::relay::{Relay, Side};
@@ -93,12 +94,13 @@ pub enum Due {
     Attempt(Key),
     Flow(Key),
     Query(Key),
+    Drain,
 }
 
 /// Everything the gateway holds.
 pub struct Engine {
     pub(super) epoll: Epoll,
-    monitor: OwnedFd,
+    pub(super) monitor: OwnedFd,
     pub(super) inside: Inside,
     pub(super) stock: Stock,
     pub(super) resolver: Resolver,
@@ -124,6 +126,8 @@ pub struct Engine {
     limit: usize,
     /// A listener had connections that there was no descriptor for.
     pub(super) starved: bool,
+    /// The container has ended.
+    pub(super) draining: Option<Drain>,
 }
 
 /// What it takes to begin.
@@ -164,6 +168,7 @@ impl Engine {
             deadlines: BinaryHeap::new(),
             limit: raise_descriptor_limit(),
             starved: false,
+            draining: None,
         };
         engine.watch(engine.monitor.as_fd(), Source::Monitor)?;
         engine.watch(engine.inside.captured.as_fd(), Source::Captured)?;
@@ -196,7 +201,7 @@ impl Engine {
         Ok(self.epoll.modify(socket, &mut EpollEvent::new(events, source.number()))?)
     }
 
-    /// Runs until Monitor goes.
+    /// Runs until Monitor goes, or until what the container has left is delivered.
     pub fn run(&mut self) -> Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
@@ -218,6 +223,9 @@ impl Engine {
             self.meet_deadlines(Instant::now());
             if std::mem::take(&mut self.starved) {
                 self.accept_all();
+            }
+            if self.is_drained() {
+                return Ok(());
             }
         }
     }
@@ -242,6 +250,13 @@ impl Engine {
     fn obey(&mut self) -> Result<bool> {
         let Some((order, socket)) = carrier::next_order(self.monitor.as_fd())? else { return Ok(false) };
         let done = match order {
+            Order::Finish => {
+                self.drain();
+                if self.is_drained() {
+                    return Ok(false);
+                }
+                Ok(())
+            }
             Order::Publish(mapping) => {
                 let published = socket.context("no socket came along").map(|socket| Published { socket, mapping });
                 published.and_then(|published| {
@@ -292,6 +307,7 @@ impl Engine {
                 Due::Attempt(key) => self.give_up(key),
                 Due::Flow(key) => self.flow_due(key, now),
                 Due::Query(key) => self.query_due(key),
+                Due::Drain => self.drain_due(now),
             }
         }
         // Idle: the quota that pipes take is the whole desktop's.

@@ -9,10 +9,12 @@
 //! Started by Monitor, a fork without exec, one for each container. Namespaces: user U, mount the host's; network: the main thread, which
 //! moves every byte, has the host's, the other made G and lives in it, to make sockets there. Owns all sockets, the published ports
 //! and one end of a conversation with Monitor; until it is connected also one with Init, over which C comes in and readiness goes out.
-//! Waits in epoll. Ends with the conversation with Monitor. Confined before the first packet (sandbox.rs).
+//! Waits in epoll. Ends with the conversation with Monitor, or when told of the container's end, once what that had sent is delivered
+//! (drain.rs). Confined before the first packet (sandbox.rs).
 
 pub mod addresses;
 mod dns;
+mod drain;
 mod echo;
 mod engine;
 mod packet;

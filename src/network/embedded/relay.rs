@@ -91,10 +91,11 @@ impl Relay {
         events.contains(EpollFlags::EPOLLERR) && inet::take_error(&self.sockets[side as usize]).is_err()
     }
 
-    /// Moves what can be moved.
-    pub fn advance(&mut self, pipes: &mut Pipes, buffer: &mut [u8]) -> Progress {
+    /// Moves what can be moved. `only`: from this side alone, whose end is the end.
+    pub fn advance(&mut self, pipes: &mut Pipes, buffer: &mut [u8], only: Option<Side>) -> Progress {
         let mut more = false;
-        for source in 0..2 {
+        let sources = only.map_or(0..2, |side| side as usize..side as usize + 1);
+        for source in sources.clone() {
             let mut moved = 0;
             loop {
                 match self.step(source, pipes, buffer) {
@@ -114,7 +115,7 @@ impl Relay {
                 pipes.release(pipe);
             }
         }
-        match self.halves.iter().all(|half| half.told) {
+        match self.halves[sources].iter().all(|half| half.told) {
             true => Progress::Ended,
             false if more => Progress::HasMore,
             false => Progress::Waits,
@@ -192,6 +193,12 @@ impl Relay {
         for socket in &self.sockets {
             let _ = inet::set_reset_on_close(socket);
         }
+    }
+
+    /// Takes away what the other end has sent and nobody will read: unread, it would make the end of the socket a reset, which overtakes
+    /// what is still on its way there (tcp(7), RFC 2525, 2.17).
+    pub fn forget(&self, side: Side) {
+        while inet::discard(self.socket(side), usize::MAX >> 1).is_ok_and(|length| length > 0) {}
     }
 
     /// Gives back what it holds.

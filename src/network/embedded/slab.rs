@@ -47,6 +47,12 @@ impl<T> Slab<T> {
         self.entries.len() - self.free.len()
     }
 
+    /// The keys of all there are.
+    pub fn keys(&self) -> Vec<Key> {
+        let used = self.entries.iter().enumerate().filter(|(_, (_, value))| value.is_some());
+        used.map(|(index, (generation, _))| Key::new(index, *generation)).collect()
+    }
+
     /// Puts `value` where one has gone, or at the end.
     pub fn insert(&mut self, value: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -88,6 +94,7 @@ mod tests {
         let c = slab.insert("c");
         assert_eq!((slab.get(a), slab.get(b), slab.get(c)), (None, Some(&"b"), Some(&"c")));
         assert_eq!(slab.remove(a), None);
+        assert_eq!(slab.keys(), [c, b]);
         assert_eq!(slab.get(Key::from_number(c.number() | 0xff << 56)), Some(&"c"));
     }
 }

@@ -117,6 +117,12 @@ impl Engine {
         }
     }
 
+    /// Whether it waits only for the container to complete its handshake.
+    pub(super) fn has_handshake(&self, key: Key) -> bool {
+        let attempt = self.attempts.get(key);
+        attempt.is_some_and(|attempt| matches!(attempt.origin, Origin::Container { connected: true, .. }))
+    }
+
     /// Forgets a connection that did not come to be.
     pub(super) fn give_up(&mut self, key: Key) {
         let Some(attempt) = self.attempts.remove(key) else { return };
@@ -172,7 +178,9 @@ impl Engine {
     /// Something happened on one side of a relay.
     pub(super) fn relay(&mut self, key: Key, side: Side, events: EpollFlags) {
         let Some(relay) = self.relays.get_mut(key) else { return };
-        match relay.notice(side, events) {
+        let broken = relay.notice(side, events);
+        self.delivering();
+        match broken {
             true => self.end_relay(key, true),
             false => self.advance(key),
         }
@@ -181,7 +189,7 @@ impl Engine {
     /// Gives a relay its turn.
     pub(super) fn advance(&mut self, key: Key) {
         let Some(relay) = self.relays.get_mut(key) else { return };
-        match relay.advance(&mut self.pipes, &mut self.buffer) {
+        match relay.advance(&mut self.pipes, &mut self.buffer, self.draining.is_some().then_some(Side::Container)) {
             Progress::Waits => {}
             Progress::HasMore if self.waiting.contains(&key) => {}
             Progress::HasMore => self.waiting.push_back(key),
@@ -192,8 +200,10 @@ impl Engine {
 
     fn end_relay(&mut self, key: Key, reset: bool) {
         let Some(relay) = self.relays.remove(key) else { return };
-        if reset {
-            relay.reset();
+        match reset {
+            true => relay.reset(),
+            false if self.draining.is_some() => relay.forget(Side::Host),
+            false => {}
         }
         relay.dissolve(&mut self.pipes);
         self.starved = !self.published.is_empty() && !self.has_room(16);
