@@ -125,7 +125,7 @@ fn servers_outside_are_reached_and_the_hosts_loopback_is_not() {
     let (tcp, udp, inner) = (greet(host()), echo(host()), greet(Ipv4Addr::LOCALHOST));
     for (name, network, address) in DRIVERS {
         let script = format!(
-            "ip -o -4 addr show eth0; grep . /etc/hosts; nc -w 3 {} {} </dev/null; echo over udp | nc -u -w 3 {} {}; \
+            "ip -o -4 addr show eth0; grep . /etc/hosts; nc -w 3 {} {} </dev/null; echo over udp | nc -u -w 3 {} {}; echo loopback:; \
              for a in 10.0.2.2 10.9.8.1 127.0.0.1; do nc -w 2 $a {} </dev/null; done; true",
             tcp.ip(),
             tcp.port(),
@@ -137,7 +137,9 @@ fn servers_outside_are_reached_and_the_hosts_loopback_is_not() {
         for wanted in [&format!("inet {address}/24"), &format!("{address}\t"), "over udp"] {
             assert!(seen.stdout().contains(wanted), "{name}: {wanted}: {seen}");
         }
-        assert_eq!(seen.stdout().matches("hello from outside").count(), 1, "{name}: {seen}");
+        // Not counted: on some kernels this pasta hands the beginning of a stream over twice.
+        let (outside, inside) = seen.stdout().split_once("loopback:").unwrap_or_default();
+        assert!(outside.contains("hello from outside") && inside.trim().is_empty(), "{name}: {seen}");
     }
 }
 

@@ -1,13 +1,14 @@
 //! Who a container's processes are, inside and to the host: `-u`, USER, groups, `--userns`; and files of the image that lie about it.
 
 mod support;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
-use support::{Feature, Layout, Rl, Run, TarBuilder, image, images, in_shell, probe, require, run};
+use support::{Background, Feature, Layout, Rl, Run, TarBuilder, eventually, image, images, in_shell, probe, require, run};
 
 fn me() -> (u32, u32) {
     (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
@@ -48,6 +49,42 @@ fn root_inside_is_the_caller_outside() {
     assert_eq!(owner(format!("/proc/{}/status", rl.inspect("a")["State"]["Pid"])), me());
     rl.cmd(["rm", "-f", "a"]).ok();
     container.finish().code(137);
+}
+
+fn monitor(rl: &Rl, container: &str) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{}/status", rl.inspect(container)["State"]["Pid"])).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn two_that_start_while_the_last_leaves_share_a_user_namespace() {
+    require!(Feature::Image("alpine"), Feature::SubIds);
+    let rl = Rl::alone();
+    let start = |name: &str, failpoint: &str| {
+        let mut command = rl.command(["run", "-d", "--name", name, &image("alpine"), "sleep", "1000"]);
+        command.env("RL_FAILPOINT", failpoint);
+        Background::spawn(command)
+    };
+    start("first", "").finish().ok();
+    let first = monitor(&rl, "first");
+    // It has found what the first one keeps alive, and is no member yet.
+    let second = start("second", "stop:client-cloned");
+    let state = |pid: i32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    eventually("it stops", || state(second.pid()).contains(") T "));
+    rl.cmd(["rm", "-f", "first"]).ok();
+    eventually("the first is quite gone", || !Path::new(&format!("/proc/{first}")).exists());
+    let third = start("third", "");
+    eventually("it waits", || {
+        let waits = format!("FLOCK  ADVISORY  WRITE {} ", third.pid());
+        state(third.pid()).contains(") Z ")
+            || fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains("->") && line.contains(&waits))
+    });
+    second.signal(Signal::SIGCONT);
+    second.finish().ok();
+    third.finish().ok();
+    let namespace = |name| fs::read_link(format!("/proc/{}/ns/user", monitor(&rl, name))).unwrap();
+    assert_eq!(namespace("second"), namespace("third"));
+    rl.cmd(["rm", "-f", "second", "third"]).ok();
 }
 
 #[test]

@@ -131,7 +131,8 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
     let map_id = pending.plan().maps.of_layers(kept).id();
     if !image.missing_layers(&store, &map_id).is_empty() {
         // Unpacking needs U, so there is nothing to overlap with; the second run finds the layers.
-        let userns = pending.finish()?;
+        let mut userns = pending.finish()?;
+        userns.share()?;
         for warning in image.unpack(&store, &userns.for_layers(kept)?)? {
             eprintln!("rl: {warning}");
         }

@@ -16,7 +16,7 @@ use super::config::Config;
 use super::control;
 use super::init::{self, Init};
 use super::join::Namespaces;
-use super::record::{self, State};
+use super::record::State;
 use super::remove;
 use super::restart::Restarts;
 use super::scope::{self, Scope};
@@ -358,7 +358,8 @@ impl Monitor {
     /// Follows Init to the payload's execve. One that fails is ended and reaped.
     fn follow(&self, starting: Starting, server: &mut Server) -> Result<Payload> {
         let Starting { init, conversation, ends, mut namespaces, network } = starting;
-        match self.lead(&conversation, &mut namespaces) {
+        let before = server.state.clone();
+        match self.lead(&conversation, &mut namespaces, &mut || server.announce(init.pid)) {
             Ok(console) => {
                 let held = hold_namespaces(&init);
                 let Ends { stdin, stdout, stderr } = ends;
@@ -366,6 +367,7 @@ impl Monitor {
                 Ok(Payload { init, namespaces, console, stdin, held, uplink: Uplink::new(network) })
             }
             Err(error) => {
+                server.state = before;
                 let _ = init.signal(libc::SIGKILL);
                 let _ = init.wait();
                 Err(error)
@@ -373,8 +375,14 @@ impl Monitor {
         }
     }
 
-    /// Tells Init what it waits for and hears what it says; returns the console's master where there is one.
-    fn lead(&self, conversation: &OwnedFd, namespaces: &mut Namespaces) -> Result<Option<OwnedFd>> {
+    /// Tells Init what it waits for and hears what it says; returns the console's master where there is one. `announce`, when all but the
+    /// execve is done: whoever hears from the payload shall find that it runs.
+    fn lead(
+        &self,
+        conversation: &OwnedFd,
+        namespaces: &mut Namespaces,
+        announce: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Option<OwnedFd>> {
         // A dead Init has said why.
         let _ = wire::send(conversation, &ToInit::MonitorRecorded, &[]);
         milestone("monitor-recorded");
@@ -385,6 +393,7 @@ impl Monitor {
                 Some((FromInit::InitRootReady, fds)) => {
                     ready = true;
                     console = fds.into_iter().next();
+                    announce()?;
                 }
                 Some((FromInit::InitNetwork, fds)) => fds.into_iter().for_each(|fd| namespaces.add_network(fd)),
                 Some((FromInit::InitNamespaced, fds)) => fds.into_iter().for_each(|fd| namespaces.add_cgroup(fd)),
@@ -400,23 +409,11 @@ impl Monitor {
         }
     }
 
-    /// The payload runs: makes it known, and stays with it to its end. Who attends a container of his own hears of it at once; of one
-    /// that Monitor keeps he hears when everything about it is in place.
+    /// The payload runs: tells who waits for that, and stays with it to its end.
     fn attend(&self, server: &mut Server, payload: &mut Payload, first: bool) -> Result<End> {
-        let started = record::start_time(payload.init.pid);
-        server.state = server.state.clone().started(payload.init.pid, started)?;
         server.begin_checks();
-        if matches!(self.origin, Origin::Client(..)) {
-            server.tell_started(payload, first);
-            server.listen()?;
-            server.write()?;
-            milestone("monitor-started");
-        } else {
-            server.listen()?;
-            server.write()?;
-            milestone("monitor-started");
-            server.tell_started(payload, first);
-        }
+        milestone("monitor-started");
+        server.tell_started(payload, first);
         server.happened("start", &[]);
         server.hear_signals()?;
         let Turn::Ended(exit) = server.wait(Some(payload), None)? else { return Err(anyhow!("the payload was lost")) };

@@ -180,12 +180,13 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Lets Clients connect.
-    pub fn listen(&mut self) -> Result<()> {
+    /// The payload is about to run: Clients can connect, and the record says so.
+    pub fn announce(&mut self, init: i32) -> Result<()> {
         if self.listener.is_none() {
             self.listener = Some(sock::listen(self.directory.as_fd(), CONTROL).context("cannot listen for commands")?);
         }
-        Ok(())
+        self.state = self.state.clone().started(init, record::start_time(init))?;
+        self.write()
     }
 
     /// From here on SIGTERM, by which systemd ends a scope at a logout and when the host goes down, asks for the payload's end in its own

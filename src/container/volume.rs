@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
@@ -41,6 +41,12 @@ pub fn create(paths: &Paths, name: &str, labels: BTreeMap<String, String>, anony
     let data = directory.join("_data");
     record::make_store(paths, owner).with_context(purpose)?;
     make_dirs(&directory, 0o711).with_context(purpose)?;
+    // One maker at a time, of the many who may use it for the first time.
+    let opened = File::from(record::open_directory(&directory).with_context(purpose)?);
+    opened.lock().with_context(purpose)?;
+    if directory.join("volume.json").exists() {
+        return Ok(false);
+    }
     if !data.is_dir() {
         record::make_dir(&data, 0o755).with_context(purpose)?;
     }
@@ -57,8 +63,7 @@ pub fn create(paths: &Paths, name: &str, labels: BTreeMap<String, String>, anony
         anonymous,
     };
     // Written last: a volume whose maker was killed is made again, with what it already holds.
-    let directory = record::open_directory(&directory).with_context(purpose)?;
-    record::write_json(&directory, "volume.json", &volume).with_context(purpose)?;
+    record::write_json(&opened, "volume.json", &volume).with_context(purpose)?;
     Ok(true)
 }
 

@@ -124,11 +124,11 @@ pub fn nested(maps: &IdMaps) -> Result<OwnedFd> {
     namespace
 }
 
-/// What is left of the making: the lock, and the Mapper, which has been told to leave.
+/// What is left of the making, or finding: the lock, and the Mapper, which has been told to leave.
 #[derive(Debug)]
 pub struct Made {
     pub lock: File,
-    mapper: Option<Child>,
+    pub mapper: Option<Child>,
 }
 
 impl Drop for Made {

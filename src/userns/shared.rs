@@ -8,6 +8,9 @@
 //! /run/user/UID/rl/userns/<map-id>/<pid>-<inode of U>
 //! ```
 //!
+//! Who has found U holds the lock, shared, until it is a member itself; who makes one holds it alone. So the last member may leave at any
+//! time without two of them coming to be, and containers of one user can share their namespaces.
+//!
 //! Joining costs a handful of system calls. Making U costs 1.5-2 ms (mapper.rs), while which the caller goes on with its own work between
 //! [`begin`] and [`Pending::finish`].
 
@@ -31,12 +34,12 @@ pub struct Userns {
     namespace: OwnedFd,
     pub plan: Plan,
     registry: PathBuf,
-    /// Held by whoever makes U until its first member is registered; a second maker would make a second U. Never unlocked by being
-    /// closed: the member to be has a copy.
-    making: Option<Made>,
+    /// Held until there is one member more; somebody who finds none meanwhile would make a second U. Never unlocked by being closed: the
+    /// member to be has a copy.
+    until_joined: Option<Made>,
     /// The map of a namespace nested in U, for Workers whose files are to belong to its ids; see [`Userns::for_layers`].
     nested: Option<IdMaps>,
-    /// Where others need not wait for `making`.
+    /// Where others need not wait for that.
     _sharing: Option<Sharing>,
 }
 
@@ -63,13 +66,13 @@ pub enum Pending {
 pub struct Prospect {
     pub plan: Plan,
     registry: PathBuf,
-    making: Option<Made>,
+    until_joined: Option<Made>,
 }
 
 impl Prospect {
-    /// The number of the making lock's descriptor, where it is held.
+    /// The number of the lock's descriptor, where it is held.
     pub fn lock(&self) -> Option<i32> {
-        self.making.as_ref().map(|made| made.lock.as_raw_fd())
+        self.until_joined.as_ref().map(|made| made.lock.as_raw_fd())
     }
 }
 
@@ -79,19 +82,24 @@ pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
     let registry = runtime.join("userns").join(plan.maps.id());
     // Where others may write, somebody could have put a registry of theirs.
     make_private_dir(runtime, caller.uid)?;
-    if let Some(namespace) = live_member(&registry) {
-        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None, _sharing: None }));
-    }
-    if !registry.is_dir() {
+    let lock = open_lock(&registry, || {
         make_private_dir(&runtime.join("userns"), caller.uid)?;
-        make_registry(&registry, plan.maps.root())?;
+        make_registry(&registry, plan.maps.root())
+    })?;
+    let busy = || format!("cannot lock {}", registry.display());
+    loop {
+        lock.lock_shared().with_context(busy)?;
+        if let Some(namespace) = live_member(&registry) {
+            let until_joined = Some(Made { lock, mapper: None });
+            return Ok(Pending::Ready(Userns { namespace, plan, registry, until_joined, nested: None, _sharing: None }));
+        }
+        // Others may come between: this gives up the one lock before it waits for the other.
+        lock.lock().with_context(busy)?;
+        if live_member(&registry).is_none() {
+            let making = Making::start(&plan, lock)?;
+            return Ok(Pending::Making { plan, registry, making });
+        }
     }
-    let lock = lock(&registry)?;
-    if let Some(namespace) = live_member(&registry) {
-        return Ok(Pending::Ready(Userns { namespace, plan, registry, making: None, nested: None, _sharing: None }));
-    }
-    let making = Making::start(&plan, lock)?;
-    Ok(Pending::Making { plan, registry, making })
 }
 
 /// Inside a private directory; members write there as root of U.
@@ -103,12 +111,15 @@ fn make_registry(registry: &Path, (uid, gid): (u32, u32)) -> Result<()> {
     std::os::unix::fs::chown(registry, Some(uid), Some(gid)).with_context(|| format!("cannot give away {}", registry.display()))
 }
 
-fn lock(registry: &Path) -> Result<File> {
+/// The lock's file, in a registry that is made where it is missing.
+fn open_lock(registry: &Path, make: impl FnOnce() -> Result<()>) -> Result<File> {
     let path = registry.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(file)
+    let open = || File::options().create(true).truncate(false).write(true).open(&path);
+    let file = match open() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make().map(|()| open())?,
+        other => other,
+    };
+    file.with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// The user namespace of the first registered member that still lives in it.
@@ -147,8 +158,8 @@ impl Pending {
     /// In a child that will be a member: what it needs beside the descriptor that it will be handed.
     pub fn into_prospect(self) -> Prospect {
         match self {
-            Pending::Ready(Userns { plan, registry, making, .. }) => Prospect { plan, registry, making },
-            Pending::Making { plan, registry, making } => Prospect { plan, registry, making: Some(making.into_lock()) },
+            Pending::Ready(Userns { plan, registry, until_joined, .. }) => Prospect { plan, registry, until_joined },
+            Pending::Making { plan, registry, making } => Prospect { plan, registry, until_joined: Some(making.into_lock()) },
         }
     }
 
@@ -158,16 +169,18 @@ impl Pending {
             Pending::Ready(userns) => Ok(userns),
             Pending::Making { plan, registry, making } => {
                 let (namespace, made) = making.finish()?;
-                Ok(Userns { namespace, plan, registry, making: Some(made), nested: None, _sharing: None })
+                Ok(Userns { namespace, plan, registry, until_joined: Some(made), nested: None, _sharing: None })
             }
         }
     }
 }
 
 impl Userns {
-    /// Makes or joins U, waiting.
+    /// Makes or joins U, waiting, for somebody who will be no member.
     pub fn open(caller: &Caller, runtime: &Path) -> Result<Userns> {
-        begin(caller, runtime)?.finish()
+        let mut userns = begin(caller, runtime)?.finish()?;
+        userns.until_joined = None;
+        Ok(userns)
     }
 
     /// U for those who unpack layers: as it is, or, for a container that keeps the caller's ids `kept`, with a namespace nested in it whose
@@ -176,17 +189,24 @@ impl Userns {
         let namespace = self.namespace.try_clone().context("cannot keep the user namespace")?;
         let maps = &self.plan.maps;
         let nested = kept.filter(|_| maps.has_ranges()).map(|(uid, gid)| maps.keep_id_within(uid, gid));
-        Ok(Userns { namespace, plan: self.plan.clone(), registry: self.registry.clone(), making: None, nested, _sharing: None })
+        Ok(Userns {
+            namespace,
+            plan: self.plan.clone(),
+            registry: self.registry.clone(),
+            until_joined: None,
+            nested,
+            _sharing: None,
+        })
     }
 
     /// For a process that works for long before it is a member: others may make or join U meanwhile.
     pub fn share(&mut self) -> Result<()> {
-        if self.making.is_none() {
+        if self.until_joined.is_none() {
             return Ok(());
         }
         let namespace = self.namespace.try_clone().context("cannot keep the user namespace")?;
-        let (plan, registry, making) = (self.plan.clone(), self.registry.clone(), self.making.take());
-        self._sharing = Some(Sharing::start(Userns { namespace, plan, registry, making, nested: None, _sharing: None })?);
+        let (plan, registry, until_joined) = (self.plan.clone(), self.registry.clone(), self.until_joined.take());
+        self._sharing = Some(Sharing::start(Userns { namespace, plan, registry, until_joined, nested: None, _sharing: None })?);
         Ok(())
     }
 
@@ -213,7 +233,7 @@ impl Userns {
         let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
         openat(&entry.registry, entry.name.as_str(), flags, mode).context("cannot register in the user namespace")?;
-        if let Some(made) = self.making {
+        if let Some(made) = self.until_joined {
             // The process that took it and others hold copies of the descriptor: closing ours would not be enough.
             made.lock.unlock().context("cannot unlock the registry")?;
         }
@@ -222,8 +242,8 @@ impl Userns {
 
     /// U as a process has it that was forked while U was [`Pending`] and was handed the descriptor afterwards.
     pub fn handed(namespace: OwnedFd, prospect: Prospect) -> Userns {
-        let Prospect { plan, registry, making } = prospect;
-        Userns { namespace, plan, registry, making, nested: None, _sharing: None }
+        let Prospect { plan, registry, until_joined } = prospect;
+        Userns { namespace, plan, registry, until_joined, nested: None, _sharing: None }
     }
 
     /// The descriptor, to be handed on.
