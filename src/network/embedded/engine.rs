@@ -38,7 +38,6 @@ pub enum Source {
     Captured,
     Listener(usize),
     Datagrams(usize),
-    Resolver,
     Published(usize),
     Attempt(Key),
     Relay(Key, Side),
@@ -54,15 +53,14 @@ impl Source {
             Source::Captured => (1, 0),
             Source::Listener(index) => (2, index as u64),
             Source::Datagrams(index) => (3, index as u64),
-            Source::Resolver => (4, 0),
-            Source::Published(index) => (5, index as u64),
-            Source::Attempt(key) => (6, key.number()),
-            Source::Relay(key, Side::Container) => (7, key.number()),
-            Source::Relay(key, Side::Host) => (8, key.number()),
-            Source::Flow(key, Side::Container) => (9, key.number()),
-            Source::Flow(key, Side::Host) => (10, key.number()),
-            Source::Query(key) => (11, key.number()),
-            Source::Echo(index) => (12, index as u64),
+            Source::Published(index) => (4, index as u64),
+            Source::Attempt(key) => (5, key.number()),
+            Source::Relay(key, Side::Container) => (6, key.number()),
+            Source::Relay(key, Side::Host) => (7, key.number()),
+            Source::Flow(key, Side::Container) => (8, key.number()),
+            Source::Flow(key, Side::Host) => (9, key.number()),
+            Source::Query(key) => (10, key.number()),
+            Source::Echo(index) => (11, index as u64),
         };
         (kind << 56) | rest
     }
@@ -75,14 +73,13 @@ impl Source {
             1 => Source::Captured,
             2 => Source::Listener(index),
             3 => Source::Datagrams(index),
-            4 => Source::Resolver,
-            5 => Source::Published(index),
-            6 => Source::Attempt(key),
-            7 => Source::Relay(key, Side::Container),
-            8 => Source::Relay(key, Side::Host),
-            9 => Source::Flow(key, Side::Container),
-            10 => Source::Flow(key, Side::Host),
-            11 => Source::Query(key),
+            4 => Source::Published(index),
+            5 => Source::Attempt(key),
+            6 => Source::Relay(key, Side::Container),
+            7 => Source::Relay(key, Side::Host),
+            8 => Source::Flow(key, Side::Container),
+            9 => Source::Flow(key, Side::Host),
+            10 => Source::Query(key),
             _ => Source::Echo(index),
         }
     }
@@ -172,7 +169,6 @@ impl Engine {
         };
         engine.watch(engine.monitor.as_fd(), Source::Monitor)?;
         engine.watch(engine.inside.captured.as_fd(), Source::Captured)?;
-        engine.watch(engine.resolver.as_fd(), Source::Resolver)?;
         let each = |sockets: &[OwnedFd], source: fn(usize) -> Source| -> Result<()> {
             sockets.iter().enumerate().try_for_each(|(index, socket)| engine.watch(socket.as_fd(), source(index)))
         };
@@ -236,7 +232,6 @@ impl Engine {
             Source::Captured => self.captured(),
             Source::Listener(index) => self.accept(index),
             Source::Datagrams(index) => self.datagrams(index),
-            Source::Resolver => self.resolver.changed(),
             Source::Published(index) => self.published(index),
             Source::Attempt(key) => self.attempted(key),
             Source::Relay(key, side) => self.relay(key, side, events),

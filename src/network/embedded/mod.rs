@@ -80,7 +80,7 @@ fn begin(host_loopback: bool, published: Vec<Published>, monitor: OwnedFd, init:
     let (makers, inits) = (stock.clone(), init.try_clone()?);
     let maker = thread::Builder::new().name("rl:gateway-g".into()).stack_size(256 << 10);
     maker.spawn(move || make(secret, &makers, inits, &send)).context("cannot start a thread")?;
-    let resolver = Resolver::open()?;
+    let resolver = Resolver::open();
     let readable = Resolver::directories();
     let inside = receive.recv().context("the gateway's other thread died")??;
     let published = published.into_iter().map(Some).collect();

@@ -1,35 +1,62 @@
-//! The host's name servers, followed while they change: a VPN that comes up later, another Wi-Fi (resolv.conf(5), inotify(7)).
+//! The host's name servers, followed while they change: a VPN that comes up later, another Wi-Fi (resolv.conf(5)).
 //!
-//! The file is usually a link into /run and is replaced as a whole, so its directory is watched and that of its target.
+//! The file is asked about before every question, which costs a microsecond: whether it was written, replaced, or is now a link to another
+//! one, in however many steps. Watching it would take an inotify instance of which a user has 128 (inotify(7)), and not see all of that.
 
+use std::fs::{self, Metadata};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use std::time::{Duration, SystemTime};
 
 use super::addresses::DNS_PORT;
 use crate::sys::net;
 
 const FILE: &str = "/etc/resolv.conf";
+/// Where the usual programs that look after it keep what it is a link to.
+const ELSEWHERE: [&str; 4] = ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf", "/run/connman"];
 /// As many as glibc takes (MAXNS).
 const MOST: usize = 3;
+/// A file may be written twice within one tick of the clock that dates it (at most 10 ms).
+const TICK: Duration = Duration::from_millis(50);
+
+/// Tells one state of a file from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &Metadata) -> Stamp {
+        let (modified, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
+        Stamp { device: file.dev(), inode: file.ino(), size: file.size(), modified, changed }
+    }
+
+    /// Whether the file could be changed once more and look the same.
+    fn is_fresh(&self) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds.max(0) as u64, nanoseconds.clamp(0, 999_999_999) as u32);
+        SystemTime::now().duration_since(changed).unwrap_or_default() < TICK
+    }
+}
 
 /// See the module.
 pub struct Resolver {
     servers: Vec<SocketAddr>,
-    inotify: Inotify,
-    watched: Vec<PathBuf>,
+    /// The file as it was read; None: it has to be read again.
+    read: Option<Stamp>,
 }
 
 impl Resolver {
-    pub fn open() -> Result<Resolver> {
-        let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
-        let inotify = Inotify::init(flags).context("cannot watch the name servers")?;
-        let mut resolver = Resolver { servers: Vec::new(), inotify, watched: Vec::new() };
-        resolver.read();
-        Ok(resolver)
+    /// Knows what the file says now.
+    pub fn open() -> Resolver {
+        let mut resolver = Resolver { servers: servers(""), read: None };
+        resolver.refresh();
+        resolver
     }
 
     /// The directories that have to stay readable.
@@ -37,54 +64,39 @@ impl Resolver {
         let target = Path::new(FILE).canonicalize().ok();
         let parents = [Some(PathBuf::from(FILE)), target];
         let mut found: Vec<PathBuf> = parents.iter().flatten().filter_map(|file| Some(file.parent()?.to_path_buf())).collect();
+        found.extend(ELSEWHERE.map(PathBuf::from));
         found.dedup();
         found
     }
 
-    fn read(&mut self) {
-        let events = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
-        for directory in Resolver::directories() {
-            if !self.watched.contains(&directory) && self.inotify.add_watch(&directory, events).is_ok() {
-                self.watched.push(directory);
-            }
+    /// Reads the file if it has changed. One that is not there, or not to be read, changes nothing.
+    fn refresh(&mut self) {
+        let Ok(stamp) = fs::metadata(FILE).map(|file| Stamp::of(&file)) else { return };
+        if self.read == Some(stamp) {
+            return;
         }
-        if let Ok(text) = std::fs::read_to_string(FILE) {
+        if let Ok(text) = fs::read_to_string(FILE) {
             self.servers = servers(&text);
+            self.read = Some(stamp).filter(|stamp| !stamp.is_fresh());
         }
     }
 
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
-    }
-
-    /// One of the directories has changed.
-    pub fn changed(&mut self) {
-        let mut any = false;
-        while let Ok(events) = self.inotify.read_events() {
-            any |= events.iter().any(|event| event.name.as_ref().is_none_or(|name| is_ours(Path::new(name))));
+    /// The server to ask at the n-th try.
+    pub fn server(&mut self, tries: usize) -> Option<SocketAddr> {
+        if tries == 0 {
+            self.refresh();
         }
-        if any {
-            self.read();
-        }
-    }
-
-    /// The server to ask at the n-th try; None where there is none at all.
-    pub fn server(&self, tries: usize) -> Option<SocketAddr> {
         self.servers.get(tries.checked_rem(self.servers.len())?).copied()
     }
 
-    pub fn first(&self) -> Option<SocketAddr> {
+    /// The server to ask first.
+    pub fn first(&mut self) -> Option<SocketAddr> {
         self.server(0)
     }
 
     pub fn count(&self) -> usize {
         self.servers.len()
     }
-}
-
-/// The file itself or its target, which the distributions call by a few names.
-fn is_ours(name: &Path) -> bool {
-    name.to_string_lossy().contains("resolv")
 }
 
 /// The servers that resolv.conf(5) names; where it names none, this host, as glibc has it.

@@ -1,0 +1,114 @@
+//! The host's name servers change while a container runs. Root runs it, in a mount namespace whose /etc is a directory of the test's.
+
+mod support;
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use support::{Feature, Rl, Run, image, in_shell, require, run};
+
+/// A name server on an address of its own that answers every question for an IPv4 address with this one.
+fn name_server(number: u8, answer: [u8; 4]) -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 128 + number, high, low);
+    let socket = UdpSocket::bind((address, 53)).expect("root may answer questions on a loopback address");
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let name = buffer[12..length].iter().position(|&byte| byte == 0).expect("a question");
+            let end = 12 + name + 5;
+            let mut message = buffer[..end].to_vec();
+            let wants_ipv4 = message[end - 4..end] == [0, 1, 0, 1];
+            message[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, wants_ipv4.into(), 0, 0, 0, 0]);
+            if wants_ipv4 {
+                message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+                message.extend(answer);
+            }
+            let _ = socket.send_to(&message, from);
+        }
+    });
+    address
+}
+
+struct Host {
+    rl: Rl,
+    etc: PathBuf,
+}
+
+impl Host {
+    fn new() -> Host {
+        let rl = Rl::new();
+        let etc = rl.path("etc");
+        let copied = Command::new("cp").args(["-a", "/etc", &etc.to_string_lossy()]).status().expect("cp");
+        assert!(copied.success());
+        // What it may be a link to is somewhere else.
+        let _ = fs::remove_file(etc.join("resolv.conf"));
+        Host { rl, etc }
+    }
+
+    #[track_caller]
+    fn cmd(&self, args: &[&str]) -> Run {
+        let inner = in_shell("sh", &format!("mount --bind '{}' /etc && exec \"$@\"", self.etc.display()), &self.rl.command(args));
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+        run({
+            unshare.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            unshare
+        })
+    }
+
+    fn write(&self, file: impl AsRef<Path>, server: Ipv4Addr) {
+        fs::write(self.etc.join(file), format!("nameserver {server}\n")).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.etc.join(from), self.etc.join(to)).unwrap();
+    }
+
+    /// The address that a container's question for any name is answered with.
+    #[track_caller]
+    fn ask(&self) -> String {
+        let told = self.cmd(&["exec", "dns", "nslookup", "-type=a", "who.test"]).ok();
+        told.stdout().lines().filter_map(|line| line.strip_prefix("Address: ")).next_back().unwrap_or_default().to_string()
+    }
+}
+
+#[test]
+fn the_hosts_name_servers_are_followed_however_they_change() {
+    require!(Feature::Root(true), Feature::Image("alpine"));
+    let host = Host::new();
+    let [one, two, three] = [1, 2, 3].map(|n| name_server(n, [192, 0, 2, n]));
+    host.write("resolv.conf", one);
+    host.cmd(&["run", "-d", "--name", "dns", &image("alpine"), "sleep", "1000"]).ok();
+    assert_eq!(host.ask(), "192.0.2.1");
+    // Replaced, as by a VPN that comes up.
+    host.write("new", two);
+    host.rename("new", "resolv.conf");
+    assert_eq!(host.ask(), "192.0.2.2");
+    // Written in place, as by a person.
+    host.write("resolv.conf", three);
+    assert_eq!(host.ask(), "192.0.2.3");
+    // A link to a link from now on, as systemd-resolved and resolvconf have it.
+    fs::create_dir_all(host.etc.join("resolved")).unwrap();
+    host.write("resolved/stub.conf", one);
+    std::os::unix::fs::symlink("stub.conf", host.etc.join("resolved/current")).unwrap();
+    std::os::unix::fs::symlink("resolved/current", host.etc.join("new")).unwrap();
+    host.rename("new", "resolv.conf");
+    assert_eq!(host.ask(), "192.0.2.1");
+    // Its end is replaced.
+    host.write("resolved/new", two);
+    host.rename("resolved/new", "resolved/stub.conf");
+    assert_eq!(host.ask(), "192.0.2.2");
+    // The link in the middle points elsewhere.
+    host.write("resolved/uplink.conf", three);
+    std::os::unix::fs::symlink("uplink.conf", host.etc.join("resolved/new")).unwrap();
+    host.rename("resolved/new", "resolved/current");
+    assert_eq!(host.ask(), "192.0.2.3");
+    // Nothing there for a moment: what was known holds.
+    fs::remove_file(host.etc.join("resolv.conf")).unwrap();
+    assert_eq!(host.ask(), "192.0.2.3");
+    host.cmd(&["rm", "-f", "dns"]).ok();
+}
