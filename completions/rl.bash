@@ -365,7 +365,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__create)
-            opts="-i -t -e -w -u -h -l -v -p -P -m -c -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --dns-search --dns-option --network --publish --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --log-level --help"
+            opts="-i -t -e -w -u -h -l -v -p -P -m -c -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --dns-search --dns-option --network --egress --egress-allow --egress-log --publish --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -460,6 +460,14 @@ _rl() {
                     return 0
                     ;;
                 --network)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --egress)
+                    COMPREPLY=($(compgen -W "deny allow" -- "${cur}"))
+                    return 0
+                    ;;
+                --egress-allow)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1363,7 +1371,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__logs)
-            opts="-f -n -t -h --follow --tail --since --until --timestamps --details --root --log-level --help"
+            opts="-f -n -t -h --follow --tail --since --until --timestamps --details --egress --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1669,7 +1677,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__run)
-            opts="-d -i -t -e -w -u -h -l -v -p -P -m -c -q -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --dns-search --dns-option --network --publish --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --log-level --help"
+            opts="-d -i -t -e -w -u -h -l -v -p -P -m -c -q -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --dns-search --dns-option --network --egress --egress-allow --egress-log --publish --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1772,6 +1780,14 @@ _rl() {
                     return 0
                     ;;
                 --network)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --egress)
+                    COMPREPLY=($(compgen -W "deny allow" -- "${cur}"))
+                    return 0
+                    ;;
+                --egress-allow)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -87,6 +87,9 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /e
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress' -r -f -a "deny\t'Nothing but what --egress-allow names'
+allow\t'Everything'"
+complete -c rl -n "__fish_rl_using_subcommand run" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l expose -d 'Say that the container serves this port, for --publish-all' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ulimit -d 'Set a resource limit' -r
@@ -172,6 +175,7 @@ complete -c rl -n "__fish_rl_using_subcommand run" -s t -l tty -d 'Give the cont
 complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand run" -l egress-log -d 'Note in rl logs --egress what is let out, too'
 complete -c rl -n "__fish_rl_using_subcommand run" -s P -l publish-all -d 'Publish every port that the image or --expose names, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand run" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
@@ -200,6 +204,9 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress' -r -f -a "deny\t'Nothing but what --egress-allow names'
+allow\t'Everything'"
+complete -c rl -n "__fish_rl_using_subcommand create" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l expose -d 'Say that the container serves this port, for --publish-all' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ulimit -d 'Set a resource limit' -r
@@ -284,6 +291,7 @@ complete -c rl -n "__fish_rl_using_subcommand create" -s t -l tty -d 'Give the c
 complete -c rl -n "__fish_rl_using_subcommand create" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand create" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand create" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand create" -l egress-log -d 'Note in rl logs --egress what is let out, too'
 complete -c rl -n "__fish_rl_using_subcommand create" -s P -l publish-all -d 'Publish every port that the image or --expose names, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand create" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand create" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
@@ -457,6 +465,7 @@ debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand logs" -s f -l follow -d 'Go on with what it prints from now on'
 complete -c rl -n "__fish_rl_using_subcommand logs" -s t -l timestamps -d 'Show when each line was printed'
 complete -c rl -n "__fish_rl_using_subcommand logs" -l details -d 'Show the tag, labels and variables that --log-opt asked for'
+complete -c rl -n "__fish_rl_using_subcommand logs" -l egress -d 'Show what the container has reached or was refused, as --egress has it noted: when, allow or deny, protocol, destination, name'
 complete -c rl -n "__fish_rl_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand images" -s f -l filter -d 'Only those for which it is so: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME' -r
 complete -c rl -n "__fish_rl_using_subcommand images" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r

@@ -1,4 +1,4 @@
-//! The host's name servers change while a container runs. Root runs it, in a mount namespace whose /etc is a directory of the test's.
+//! The host's name servers: they change while a container runs, and they say what a name admits that a container may reach. Root runs it, in a mount namespace whose /etc is a directory of the test's.
 
 mod support;
 
@@ -111,4 +111,39 @@ fn the_hosts_name_servers_are_followed_however_they_change() {
     fs::remove_file(host.etc.join("resolv.conf")).unwrap();
     assert_eq!(host.ask(), "192.0.2.3");
     host.cmd(&["rm", "-f", "dns"]).ok();
+}
+
+#[test]
+fn a_name_admits_what_the_hosts_servers_answer_for_it_and_no_other_name_is_asked() {
+    require!(Feature::Root(true), Feature::Image("alpine"));
+    let host = Host::new();
+    let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
+    probe.connect("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route");
+    let std::net::IpAddr::V4(own) = probe.local_addr().unwrap().ip() else { unreachable!("asked for IPv4") };
+    let listener = std::net::TcpListener::bind((own, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        listener.incoming().flatten().for_each(|mut peer| drop(std::io::Write::write_all(&mut peer, b"hello\n")))
+    });
+    host.write("resolv.conf", name_server(9, own.octets()));
+    let script = format!(
+        "nc -w 20 {own} {port} || echo refused; nc -w 20 depot.test {port}; nc -w 20 {own} {port}; nc -w 20 other.test {port} || echo unknown; \
+         nc -w 20 sub.depot.test {port} || echo unknown; nc -w 20 sub.below.test {port}; ping -c 1 -W 1 {own} >/dev/null || echo silence"
+    );
+    let rules = [format!("depot.test:{port}"), format!("*.below.test:{port}")];
+    let flags = ["run", "--name", "ci", "--egress-allow", &rules[0], "--egress-allow", &rules[1], "--egress-log"];
+    let run = host.cmd(&[&flags[..], &[&image("alpine"), "sh", "-c", &script]].concat()).ok();
+    assert_eq!(run.stdout(), "refused\nhello\nhello\nunknown\nunknown\nhello\nsilence");
+    let told = host.cmd(&["logs", "--egress", "ci"]).ok();
+    for line in [
+        format!("deny tcp {own}:{port}"),
+        "allow dns depot.test".into(),
+        format!("allow tcp {own}:{port} depot.test"),
+        "deny dns other.test".into(),
+        "deny dns sub.depot.test".into(),
+        format!("allow tcp {own}:{port} sub.below.test"),
+    ] {
+        assert!(told.stdout().lines().any(|told| told.ends_with(&format!(" {line}"))), "{line}: {told}");
+    }
+    host.cmd(&["rm", "ci"]).ok();
 }

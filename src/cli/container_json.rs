@@ -7,6 +7,7 @@ use crate::container::config::Config;
 use crate::container::health;
 use crate::container::record::Record;
 use crate::container::state::Status;
+use crate::network::egress::Egress;
 use crate::network::ports::PortMapping;
 use crate::oci::runtime::Mount;
 
@@ -123,8 +124,14 @@ fn host_config(config: &Config) -> Value {
     });
     if let (Value::Object(shown), Value::Object(limits)) = (&mut shown, limits(config)) {
         shown.extend(limits);
+        // Nobody else has it.
+        shown.extend(config.egress.as_ref().map(|egress| ("Egress".to_string(), egress_json(egress))));
     }
     shown
+}
+
+fn egress_json(egress: &Egress) -> Value {
+    json!({ "Policy": if egress.deny { "deny" } else { "allow" }, "Allow": egress.allow, "Log": egress.log })
 }
 
 /// Docker's `Resources`; 0 or empty: no limit.

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::{Context, output};
+use crate::container::config::Config;
 use crate::container::log::journald::{JournalReader, Wanted};
 use crate::container::log::reader::LogReader;
-use crate::container::log::{Driver, Line, Stream};
+use crate::container::log::{self, Driver, Line, LogConfig, Stream};
 use crate::container::moment;
 use crate::container::record::{self, Record};
 use crate::container::state::Status;
@@ -35,6 +36,9 @@ pub struct Args {
     /// Show the tag, labels and variables that --log-opt asked for
     #[arg(long)]
     details: bool,
+    /// Show what the container has reached or was refused, as --egress has it noted: when, allow or deny, protocol, destination, name
+    #[arg(long)]
+    egress: bool,
     /// Its name, id, or beginning of its id
     #[arg(value_name = "CONTAINER")]
     container: String,
@@ -58,27 +62,55 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let printer = Printer {
         since: time(&args.since)?.map(moment::format),
         until: until.map(moment::format),
-        timestamps: args.timestamps,
+        timestamps: args.timestamps || args.egress,
         details: args.details,
         streams: output::Streams::default(),
         open: [false; 2],
     };
     let runs = record.alive && !matches!(record.state.status, Status::Created | Status::Exited | Status::Lost);
+    let deadline = until.map(|until| Instant::now() + until.duration_since(now).unwrap_or(Duration::ZERO));
+    if args.egress {
+        let name = &record.config.name;
+        record
+            .config
+            .egress
+            .as_ref()
+            .with_context(|| format!("container \"{name}\" keeps no note of what it reaches"))
+            .hint(|| "rl run --egress-log notes everything, --egress deny what is refused")?;
+        let log = Kept { id: log::EGRESS, config: &LogConfig::of_egress(), silent: true };
+        return files(&record, &log, args.follow && runs, tail, deadline, printer);
+    }
     match record.config.log.driver {
         Driver::None => Err(anyhow!("container \"{}\" keeps no log: it was made with --log-driver none", record.config.name)),
         Driver::Journald => journal(&record, args.follow && runs, tail, printer),
         Driver::JsonFile | Driver::Local => {
-            let deadline = until.map(|until| Instant::now() + until.duration_since(now).unwrap_or(Duration::ZERO));
-            files(&record, args.follow && runs, tail, deadline, printer)
+            let Config { id, log, .. } = &record.config;
+            let log = Kept { id, config: log, silent: record.state.status == Status::Created };
+            files(&record, &log, args.follow && runs, tail, deadline, printer)
         }
     }
 }
 
-fn files(record: &Record, follow: bool, tail: Option<usize>, deadline: Option<Instant>, mut printer: Printer) -> Result<u8> {
+/// Which of a container's logs.
+struct Kept<'a> {
+    id: &'a str,
+    config: &'a LogConfig,
+    /// That there is none yet is no mistake.
+    silent: bool,
+}
+
+fn files(
+    record: &Record,
+    log: &Kept,
+    follow: bool,
+    tail: Option<usize>,
+    deadline: Option<Instant>,
+    mut printer: Printer,
+) -> Result<u8> {
     let mut watch = if follow { Some(Watch::new(record)?) } else { None };
     let directory = record::open_directory(&record.directory)?;
-    let Some(mut reader) = LogReader::open(directory, &record.config.id, &record.config.log, tail)? else {
-        if record.state.status == Status::Created {
+    let Some(mut reader) = LogReader::open(directory, log.id, log.config, tail)? else {
+        if log.silent {
             return Ok(0);
         }
         let name = &record.config.name;

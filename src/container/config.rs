@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::health::HealthConfig;
@@ -15,7 +15,9 @@ use super::resources::block_device;
 use super::restart::RestartPolicy;
 use super::scope::CgroupConfig;
 use super::sdnotify::Sdnotify;
+use crate::error::Advise;
 use crate::network::NetworkMode;
+use crate::network::egress::{Egress, Policy};
 use crate::network::embedded::addresses;
 use crate::network::ports::PortMapping;
 use crate::oci::image::ContainerConfig;
@@ -71,6 +73,9 @@ pub struct Config {
     #[serde(default)]
     pub dns_options: Vec<String>,
     pub exposed_ports: Vec<String>,
+    /// What it may reach; None: everything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub egress: Option<Egress>,
     /// Bound on the host, from just before the start.
     #[serde(default)]
     pub ports: Vec<PortMapping>,
@@ -186,6 +191,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         image_id: given.image_id,
         image_digest: given.image_digest,
         root: given.root,
+        egress: egress(options, &network)?,
         add_hosts: add_hosts(options, &network)?,
         network,
         dns: options.dns.clone(),
@@ -244,6 +250,20 @@ fn add_hosts(options: &Options, network: &NetworkMode) -> Result<Vec<(String, Ip
         None => bail!("host-gateway means nothing on the network {network}"),
     };
     options.add_host.iter().map(entry).collect()
+}
+
+/// Of the flags; only the gateway can tell one destination from another.
+fn egress(options: &Options, network: &NetworkMode) -> Result<Option<Egress>> {
+    let mut hosts = add_hosts(options, network)?;
+    hosts.extend(["host.containers.internal", "host.docker.internal"].map(|name| (name.to_string(), addresses::V4.host)));
+    let deny = options.egress.map(|policy| policy == Policy::Deny);
+    let egress = Egress::new(deny, &options.egress_allow, options.egress_log, &hosts)?;
+    match network {
+        NetworkMode::Gateway { .. } => Ok(egress),
+        _ if egress.is_none() => Ok(egress),
+        _ => Err(anyhow!("cannot limit what is reached by --network {network}"))
+            .hint(|| "--network gateway with --egress, --egress-allow and --egress-log, or without them --network none"),
+    }
 }
 
 /// The image's, then those of `--expose`.

@@ -228,6 +228,7 @@ impl Monitor {
             name: &self.config.name,
             ports: &self.config.ports,
             published,
+            egress: self.config.egress.as_ref(),
             runtime: &self.runtime,
         })?;
         let peer = match &self.config.network {
@@ -412,6 +413,7 @@ impl Monitor {
     /// The payload runs: tells who waits for that, and stays with it to its end.
     fn attend(&self, server: &mut Server, payload: &mut Payload, first: bool) -> Result<End> {
         server.begin_checks();
+        server.keep_egress(&mut payload.uplink)?;
         milestone("monitor-started");
         server.tell_started(payload, first);
         server.happened("start", &[]);

@@ -15,6 +15,7 @@ use super::sdnotify::Sdnotify;
 use crate::cgroup::delegate::Manager;
 use crate::image::pull::parse_platform;
 use crate::network::NetworkMode;
+use crate::network::egress;
 use crate::network::ports::{self, Wishes};
 use crate::oci::image::Platform;
 
@@ -114,6 +115,17 @@ pub struct Options {
     /// host to share the host's, or container:NAME to share another container's
     #[arg(long, alias = "net", value_name = "MODE")]
     pub network: Option<NetworkMode>,
+    /// What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in
+    /// rl logs --egress
+    #[arg(long, value_name = "POLICY")]
+    pub egress: Option<egress::Policy>,
+    /// Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses
+    /// that name servers give the container for it
+    #[arg(long, value_name = "TARGET")]
+    pub egress_allow: Vec<egress::Rule>,
+    /// Note in rl logs --egress what is let out, too
+    #[arg(long)]
+    pub egress_log: bool,
     /// Publish a port of the container on the host; without HOST on a free one
     #[arg(short, long, value_name = "[IP:][HOST:]PORT[/udp]", value_parser = ports::parse)]
     pub publish: Vec<Wishes>,

@@ -20,7 +20,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::config::Config;
 use super::events;
 use super::join::{Joiner, Namespaces};
-use super::log::{self, LogWriter};
+use super::log::{self, LogConfig, LogWriter};
 use super::monitor::Origin;
 use super::outputs::Outputs;
 use super::record::{self, State};
@@ -121,6 +121,8 @@ pub struct Server<'a> {
     pub maps: &'a IdMaps,
     pub state: State,
     pub outputs: Outputs,
+    /// What the container's network tells of what it reaches.
+    egress: Outputs,
     /// The ports that the container's network serves.
     pub published: Vec<Published>,
     /// The runtime directory.
@@ -163,6 +165,7 @@ impl<'a> Server<'a> {
             maps,
             state,
             outputs,
+            egress: Outputs::default(),
             published: Vec::new(),
             runtime: PathBuf::new(),
             scope: None,
@@ -286,6 +289,7 @@ impl<'a> Server<'a> {
             self.heed_signals(&ready, payload.as_deref())?;
             payload.as_deref_mut().map_or(Ok(()), |payload| self.keep_connected(payload, &ready))?;
             self.outputs.advance(&ready);
+            self.egress.advance(&ready);
             self.advance_executed(&ready);
             self.advance_checks(&ready, payload.as_deref())?;
             self.serve(&ready, payload.as_deref_mut())?;
@@ -308,6 +312,7 @@ impl<'a> Server<'a> {
         let events = self.scope.as_ref().and_then(|scope| scope.cgroup.events());
         set.extend(events.map(|events| PollFd::new(events, PollFlags::POLLPRI)));
         set.extend(self.outputs.interests());
+        set.extend(self.egress.interests());
         let patience = match until.map(|until| until.saturating_duration_since(Instant::now())) {
             // One millisecond more, or the last turns would find the time not quite up.
             Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
@@ -545,8 +550,9 @@ impl<'a> Server<'a> {
     /// The process that connects the payload may have died: known in the record while there is no other, and to who listens to events.
     fn keep_connected(&mut self, payload: &mut Payload, ready: &[i32]) -> Result<()> {
         let Payload { init, namespaces, uplink, .. } = payload;
-        let Config { network: mode, name, ports, .. } = &self.config;
-        let subject = Subject { mode, name, ports, published: &mut self.published, runtime: &self.runtime };
+        let Config { network: mode, name, ports, egress, .. } = &self.config;
+        let subject =
+            Subject { mode, name, ports, published: &mut self.published, egress: egress.as_ref(), runtime: &self.runtime };
         match uplink.advance(ready, || network::start(subject), || namespaces.network(init)) {
             None => return Ok(()),
             Some(Change::Lost(error)) => {
@@ -556,6 +562,7 @@ impl<'a> Server<'a> {
             Some(Change::Restored) => {
                 self.state.error = None;
                 self.happened("network_up", &[]);
+                self.keep_egress(&mut payload.uplink)?;
             }
         }
         self.write()
@@ -565,6 +572,15 @@ impl<'a> Server<'a> {
     pub fn disconnect(&mut self, payload: Option<Payload>) {
         self.former.retain(|network| !network.has_ended());
         self.former.extend(payload.and_then(|payload| payload.uplink.finish()));
+    }
+
+    /// Keeps what the payload's network tells of what it reaches.
+    pub fn keep_egress(&mut self, uplink: &mut Uplink) -> Result<()> {
+        let Some(told) = uplink.take_log() else { return Ok(()) };
+        let directory = self.directory.try_clone().context("cannot duplicate the container's directory")?;
+        self.egress.log(LogWriter::open(directory, log::EGRESS, &self.config.name, &LogConfig::of_egress())?);
+        self.egress.add(log::Stream::Stdout, told);
+        Ok(())
     }
 
     /// An empty cgroup for the payload's next life.
@@ -671,6 +687,7 @@ impl<'a> Server<'a> {
     /// The payload has ended, and with its PID namespace all that was executed in it.
     pub fn settle(&mut self) {
         self.outputs.drain();
+        self.egress.drain();
         self.end_checks();
         for mut executed in std::mem::take(&mut self.executed) {
             if !self.config.spec.linux.has("pid") {

@@ -55,6 +55,11 @@ impl Uplink {
         self.network.as_ref().map_or(Ok(()), |network| network.order(order, socket))
     }
 
+    /// Where the process that connects it now tells of what the payload reaches; once for each.
+    pub fn take_log(&mut self) -> Option<OwnedFd> {
+        self.network.as_mut()?.take_log()
+    }
+
     /// The payload has ended. What is returned still delivers what it had sent.
     pub fn finish(mut self) -> Option<Network> {
         self.network.take_if(|network| matches!(self.condition, Condition::Up { .. }) && network.finish())

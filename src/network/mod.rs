@@ -2,6 +2,7 @@
 
 mod carrier;
 pub mod driver;
+pub mod egress;
 pub mod embedded;
 pub mod ladder;
 mod mode;
@@ -10,13 +11,16 @@ pub mod ports;
 pub mod resolv;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 
 use self::carrier::Carrier;
 pub use self::carrier::Order;
+use self::egress::Egress;
 pub use self::mode::NetworkMode;
 use self::ports::{PortMapping, Published};
 use crate::sys::beside::Beside;
@@ -26,6 +30,8 @@ use crate::sys::process::{self, ns};
 /// What connects one container, in its Monitor's hands: begun before there is an Init. Dropped, it ends.
 pub struct Network {
     carrier: Option<Carrier>,
+    /// What it tells of what the container reaches.
+    log: Option<OwnedFd>,
 }
 
 /// For whom a network is started.
@@ -37,18 +43,26 @@ pub struct Subject<'a> {
     pub ports: &'a [PortMapping],
     /// Bound already, where it is the gateway that serves them.
     pub published: &'a mut Vec<Published>,
+    /// What it may reach, by the gateway; None: everything.
+    pub egress: Option<&'a Egress>,
     /// The runtime directory.
     pub runtime: &'a Path,
 }
 
 /// Starts what runs beside a container to connect it. This process is a member of U with one thread.
 pub fn start(subject: Subject) -> Result<Network> {
-    let Subject { mode, name, ports, published, runtime } = subject;
+    let Subject { mode, name, ports, published, egress, runtime } = subject;
+    let mut log = None;
     let carrier = match mode {
-        NetworkMode::Gateway { host_loopback } => Some(embedded::start(name, *host_loopback, published)?),
+        NetworkMode::Gateway { host_loopback } => {
+            let pipe = egress.map(|_| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)).transpose().context("cannot create a pipe")?;
+            let (ours, its) = pipe.unzip();
+            log = ours;
+            Some(embedded::start(embedded::Given { name, host_loopback: *host_loopback, egress, log: its }, published)?)
+        }
         mode => driver::start(mode, name, ports, runtime)?,
     };
-    Ok(Network { carrier })
+    Ok(Network { carrier, log })
 }
 
 impl Network {
@@ -60,6 +74,11 @@ impl Network {
     /// Readable when the process that connects it has died.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.carrier.as_ref().map(Carrier::pidfd)
+    }
+
+    /// Where it tells of what the container reaches, if that is to be known; once.
+    pub fn take_log(&mut self) -> Option<OwnedFd> {
+        self.log.take()
     }
 
     /// Serves a port from now on, or no longer; `socket` is bound to it already, where the gateway serves it.

@@ -34,6 +34,9 @@ use super::parse;
 pub use line::Line;
 pub use writer::LogWriter;
 
+/// In the place of a container's id: the log of what it reaches.
+pub const EGRESS: &str = "egress";
+
 /// Longest piece of a line that is kept in one piece, in bytes; Docker's.
 pub const LONGEST: usize = 16 << 10;
 
@@ -151,6 +154,11 @@ impl LogConfig {
             bail!("the log option max-file needs max-size");
         }
         Ok(config)
+    }
+
+    /// How what a container reaches is kept, whatever becomes of its output.
+    pub fn of_egress() -> LogConfig {
+        LogConfig { max_size: Some(10_000_000), max_file: 2, ..LogConfig::default() }
     }
 
     /// The current file's name; None where there are no files.

@@ -24,6 +24,9 @@ const MOST: usize = 512;
 const LONGEST: usize = 4096;
 const HEADER: usize = 12;
 const SERVFAIL: u8 = 2;
+/// What is said of a name that may not be asked for. REFUSED would be the better word, but musl waits on as if nothing had been said, and
+/// glibc calls it a failure for now.
+const NXDOMAIN: u8 = 3;
 const REFUSED: u8 = 5;
 
 /// A question under way.
@@ -45,11 +48,11 @@ fn is_answer(message: &[u8], question: &[u8]) -> bool {
     message.len() >= HEADER && message[2] & 0x80 != 0 && message[..2] == question[..2]
 }
 
-/// The answer that says that nobody could answer.
-fn failure(question: &[u8]) -> Vec<u8> {
+/// The answer that says only this.
+fn failure(question: &[u8], code: u8) -> Vec<u8> {
     let mut message = question.to_vec();
     message[2] |= 0x80;
-    message[3] = 0x80 | SERVFAIL;
+    message[3] = 0x80 | code;
     message
 }
 
@@ -61,6 +64,9 @@ impl Engine {
             return;
         }
         let question: Box<[u8]> = message.into();
+        if self.guard.as_mut().is_some_and(|guard| !guard.admits_question(&question)) {
+            return self.reply(client, &failure(&question, NXDOMAIN));
+        }
         self.ask(client, question, 0);
     }
 
@@ -87,7 +93,7 @@ impl Engine {
             }
             return;
         }
-        self.reply(client, &failure(&question));
+        self.reply(client, &failure(&question, SERVFAIL));
     }
 
     /// A server has answered, or its host has said that there is none.
@@ -101,6 +107,7 @@ impl Engine {
                 }
                 let answer = self.buffer[..length].to_vec();
                 if let Some(query) = self.queries.remove(key) {
+                    self.guard.iter_mut().for_each(|guard| guard.learn(&query.question, &answer));
                     self.reply(query.client, &answer);
                 }
             }
@@ -133,7 +140,7 @@ mod tests {
         let question = [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
         assert!(is_question(&question) && !is_question(&question[..11]));
         assert!(!is_answer(&question, &question));
-        let failed = failure(&question);
+        let failed = failure(&question, SERVFAIL);
         assert!(is_answer(&failed, &question) && !is_question(&failed));
         assert!(!is_answer(&failed[..11], &question));
         let mut other = failed;

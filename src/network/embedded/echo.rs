@@ -47,6 +47,9 @@ impl Engine {
     pub(super) fn echo_request(&mut self, echo: &Echo) {
         // Any port: only the address decides.
         let Destination::Outside(wanted) = destination(SocketAddr::new(echo.destination, 7), self.host_loopback) else { return };
+        if !self.admits("icmp", echo.destination, None) {
+            return;
+        }
         let echoes = &mut self.echoes;
         let Some(socket) = &echoes.sockets[usize::from(wanted.is_ipv6())] else { return };
         if echoes.asked.len() >= MOST {

@@ -14,6 +14,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::dns::Query;
 use super::drain::Drain;
 use super::echo::Echoes;
+use super::guard::Guard;
 use super::pipes::Pipes;
 use super::relay::{Relay, Side};
 use super::resolver::Resolver;
@@ -104,6 +105,8 @@ pub struct Engine {
     /// Each keeps its place; one that is no longer served leaves it empty.
     pub(super) published: Vec<Option<Published>>,
     pub(super) host_loopback: bool,
+    /// None: everything may be reached.
+    pub(super) guard: Option<Guard>,
     pub(super) secret: [u8; 4],
     pub(super) buffer: Vec<u8>,
     pub(super) attempts: Slab<Attempt>,
@@ -134,6 +137,7 @@ pub struct Beginning {
     pub resolver: Resolver,
     pub published: Vec<Option<Published>>,
     pub host_loopback: bool,
+    pub guard: Option<Guard>,
     pub secret: [u8; 4],
     /// Its end is ours.
     pub monitor: OwnedFd,
@@ -142,7 +146,7 @@ pub struct Beginning {
 impl Engine {
     /// Registers what is there from the start.
     pub fn new(beginning: Beginning) -> Result<Engine> {
-        let Beginning { inside, stock, resolver, published, host_loopback, secret, monitor } = beginning;
+        let Beginning { inside, stock, resolver, published, host_loopback, guard, secret, monitor } = beginning;
         let engine = Engine {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot create an epoll set")?,
             echoes: Echoes::open(),
@@ -152,6 +156,7 @@ impl Engine {
             resolver,
             published,
             host_loopback,
+            guard,
             secret,
             buffer: vec![0; BUFFER],
             attempts: Slab::new(),

@@ -13,10 +13,12 @@
 //! (drain.rs). Confined before the first packet (sandbox.rs).
 
 pub mod addresses;
+mod answers;
 mod dns;
 mod drain;
 mod echo;
 mod engine;
+mod guard;
 mod packet;
 mod pipes;
 mod relay;
@@ -36,18 +38,31 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use self::engine::{Beginning, Engine};
+use self::guard::Guard;
 use self::resolver::Resolver;
 use self::stock::Stock;
 use self::topology::Inside;
 use super::carrier::{self, Carrier};
+use super::egress::Egress;
 use super::ports::Published;
 use crate::role::Role;
 use crate::sys::process;
 use crate::sys::sock;
 
-/// Forks the gateway of the container `name`. The caller is a member of U with one thread.
-pub fn start(name: &str, host_loopback: bool, published: &mut Vec<Published>) -> Result<Carrier> {
-    Carrier::start("gateway", |monitor, init| live(name, host_loopback, std::mem::take(published), monitor, init))
+/// What makes one gateway another than the next.
+pub struct Given<'a> {
+    /// The container's name.
+    pub name: &'a str,
+    pub host_loopback: bool,
+    /// What the container may reach; None: everything.
+    pub egress: Option<&'a Egress>,
+    /// Where to tell of it.
+    pub log: Option<OwnedFd>,
+}
+
+/// Forks the gateway of a container. The caller is a member of U with one thread.
+pub fn start(given: Given, published: &mut Vec<Published>) -> Result<Carrier> {
+    Carrier::start("gateway", |monitor, init| live(given, std::mem::take(published), monitor, init))
 }
 
 /// Whether a gateway could be made here: its first step, for a process in a user namespace that may be lost, as its network will be.
@@ -56,14 +71,15 @@ pub fn probe() -> Result<()> {
 }
 
 /// Lives the gateway's life.
-fn live(name: &str, host_loopback: bool, published: Vec<Published>, monitor: OwnedFd, init: OwnedFd) -> ! {
+fn live(given: Given, published: Vec<Published>, monitor: OwnedFd, init: OwnedFd) -> ! {
     let sockets = published.iter().map(|published| published.socket.as_raw_fd());
-    let keep: Vec<i32> = sockets.chain([monitor.as_raw_fd(), init.as_raw_fd()]).collect();
+    let own = [monitor.as_raw_fd(), init.as_raw_fd()];
+    let keep: Vec<i32> = sockets.chain(own).chain(given.log.as_ref().map(AsRawFd::as_raw_fd)).collect();
     let _ = process::close_all_but(&keep);
-    process::set_title(&Role::Gateway.title(name), &Role::Gateway.comm());
+    process::set_title(&Role::Gateway.title(given.name), &Role::Gateway.comm());
     let _ = process::set_parent_death_signal(libc::SIGKILL);
     let _ = nix::unistd::chdir(c"/");
-    let begun = begin(host_loopback, published, monitor, &init);
+    let begun = begin(given, published, monitor, &init);
     carrier::report(init.as_fd(), &begun);
     drop(init);
     let ended = begun.and_then(|mut engine| engine.run());
@@ -71,7 +87,7 @@ fn live(name: &str, host_loopback: bool, published: Vec<Published>, monitor: Own
 }
 
 /// Sets everything up, and gives up what was needed for that.
-fn begin(host_loopback: bool, published: Vec<Published>, monitor: OwnedFd, init: &OwnedFd) -> Result<Engine> {
+fn begin(given: Given, published: Vec<Published>, monitor: OwnedFd, init: &OwnedFd) -> Result<Engine> {
     let mut random = [0; 4];
     std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("cannot read /dev/urandom")?;
     let secret = packet::secret(random);
@@ -84,7 +100,9 @@ fn begin(host_loopback: bool, published: Vec<Published>, monitor: OwnedFd, init:
     let readable = Resolver::directories();
     let inside = receive.recv().context("the gateway's other thread died")??;
     let published = published.into_iter().map(Some).collect();
-    let beginning = Beginning { inside, stock, resolver, published, host_loopback, secret, monitor };
+    let Given { host_loopback, egress, log, .. } = given;
+    let guard = egress.map(|egress| Guard::new(egress.clone(), log));
+    let beginning = Beginning { inside, stock, resolver, published, host_loopback, guard, secret, monitor };
     let engine = Engine::new(beginning)?;
     // From outside nobody of the same user may look into it either.
     process::set_dumpable(false)?;

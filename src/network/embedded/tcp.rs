@@ -9,6 +9,7 @@ use nix::sys::epoll::EpollFlags;
 
 use super::addresses::{self, Destination, destination};
 use super::engine::{Due, Engine, Source};
+use super::guard::Guard;
 use super::packet::{self, Captured, Syn, Verdict};
 use super::relay::{Progress, Relay, Side};
 use super::slab::Key;
@@ -54,7 +55,12 @@ impl Engine {
             return;
         }
         let wanted = match destination(syn.destination, self.host_loopback) {
+            Destination::Outside(_) if !self.admits("tcp", syn.destination.ip(), Some(syn.destination.port())) => {
+                Err(Verdict::Reset)
+            }
             Destination::Outside(wanted) => Ok(wanted),
+            // What is asked there nobody would look at.
+            Destination::Dns if self.guard.as_ref().is_some_and(Guard::denies) => Err(Verdict::Reset),
             Destination::Dns => self.resolver.first().ok_or(Verdict::Reset),
             Destination::Refused => Err(Verdict::Reset),
             Destination::Ignored => return,

@@ -76,6 +76,10 @@ impl Engine {
     }
 
     fn begin_flow(&mut self, client: SocketAddr, destination: SocketAddr, wanted: SocketAddr) -> Option<Key> {
+        if !self.admits("udp", destination.ip(), Some(destination.port())) {
+            self.refuse(client, destination);
+            return None;
+        }
         self.make_room();
         let sockets = || -> std::io::Result<(OwnedFd, OwnedFd)> {
             let host = inet::socket(Transport::Udp, wanted.ip())?;

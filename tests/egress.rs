@@ -1,0 +1,211 @@
+//! What a container may reach: `--egress`, `--egress-allow`, `--egress-log`, and the note of it. The outside world is this host.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+
+use support::{Feature, Rl, Run, eventually, image, require};
+
+/// An address of the host's that is no loopback one, of the family of `far`.
+fn host(far: &str) -> Option<IpAddr> {
+    let far: SocketAddr = far.parse().unwrap();
+    let socket = UdpSocket::bind(if far.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).ok()?;
+    socket.connect(far).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+fn host_v4() -> IpAddr {
+    host("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route")
+}
+
+/// Greets over TCP and echoes over UDP until the test ends, on one port.
+fn serve(ip: IpAddr) -> SocketAddr {
+    let (listener, socket) = std::iter::repeat_with(|| {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let socket = UdpSocket::bind(listener.local_addr().unwrap());
+        (listener, socket)
+    })
+    .find_map(|(listener, socket)| Some((listener, socket.ok()?)))
+    .unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().flatten().for_each(|mut peer| drop(peer.write_all(b"hello"))));
+    thread::spawn(move || {
+        let mut buffer = [0; 2000];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    });
+    address
+}
+
+/// What becomes of trying each of `tcp ADDRESS PORT`, `udp ADDRESS PORT` and `name NAME`, one a line: `ok`, or the error's name.
+const TRY: &str = "import socket,sys\n\
+def one(kind,to,port=0):\n\
+\x20f=socket.AF_INET6 if ':' in to else socket.AF_INET\n\
+\x20if kind=='name': return socket.getaddrinfo(to,80) and 'ok'\n\
+\x20s=socket.socket(f,socket.SOCK_STREAM if kind=='tcp' else socket.SOCK_DGRAM); s.settimeout(20); s.connect((to,int(port)))\n\
+\x20if kind=='udp': s.send(b'hello')\n\
+\x20return 'ok' if s.recv(100)==b'hello' else 'nothing'\n\
+for line in sys.argv[1:]:\n\
+\x20try: print(one(*line.split()))\n\
+\x20except Exception as e: print(type(e).__name__)";
+
+fn attempt(rl: &Rl, flags: &[&str], lines: &[String]) -> Vec<String> {
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let run = rl.cmd([&["run"], flags, &["rootfs:/", "/usr/bin/python3", "-c", TRY], &lines[..]].concat()).ok();
+    run.stdout().lines().map(String::from).collect()
+}
+
+/// Over TCP and UDP.
+fn both(to: SocketAddr) -> [String; 2] {
+    ["tcp", "udp"].map(|kind| format!("{kind} {} {}", to.ip(), to.port()))
+}
+
+/// The log without its times, each of which is one.
+fn noted(run: &Run) -> Vec<String> {
+    let line = |line: &str| {
+        let (time, rest) = line.split_once(' ').expect("a time and more");
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{line}");
+        rest.to_string()
+    };
+    run.stdout().lines().map(line).collect()
+}
+
+const REFUSED: &str = "ConnectionRefusedError";
+
+#[test]
+fn nothing_is_reached_where_all_is_denied_and_each_try_is_noted() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let server = serve(host_v4());
+    let mut tries = both(server).to_vec();
+    tries.extend(["name example.com".to_string(), "tcp 10.0.2.1 53".to_string()]);
+    let got = attempt(&rl, &["--name", "shut", "--egress", "deny"], &tries);
+    assert_eq!(got, [REFUSED, REFUSED, "gaierror", REFUSED]);
+    let noted = noted(&rl.cmd(["logs", "--egress", "shut"]).ok());
+    assert_eq!(noted[..2], [format!("deny tcp {server}"), format!("deny udp {server}")]);
+    assert!(noted[2..].iter().all(|line| line.starts_with("deny dns example.com")) && noted.len() > 2, "{noted:?}");
+    assert_eq!(rl.cmd(["logs", "--egress", "--tail", "1", "shut"]).ok().stdout().lines().count(), 1);
+    let shown = &rl.inspect("shut")["HostConfig"]["Egress"];
+    assert_eq!(*shown, serde_json::json!({ "Policy": "deny", "Allow": [], "Log": false }));
+}
+
+#[test]
+fn what_is_allowed_is_reached_and_nothing_else() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let mut worlds = vec![host_v4()];
+    worlds.extend(host("[2001:db8::1]:9"));
+    for ip in worlds {
+        let (open, other) = (serve(ip), serve(ip));
+        let tries = [both(open), both(other)].concat();
+        let flags = ["--rm", "--egress-allow", &open.to_string()];
+        assert_eq!(attempt(&rl, &flags, &tries), ["ok", "ok", REFUSED, REFUSED], "{ip}");
+        let everything = if ip.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        let flags = ["--rm", "--egress", "deny", "--egress-allow", "192.0.2.0/24:80", "--egress-allow", everything];
+        assert_eq!(attempt(&rl, &flags, &tries), ["ok"; 4], "{ip}");
+    }
+}
+
+#[test]
+fn a_name_of_etc_hosts_admits_its_address() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let server = serve(host_v4());
+    let (entry, rule) = (format!("depot.test:{}", server.ip()), format!("depot.test:{}", server.port()));
+    let tries = [both(server).to_vec(), vec![format!("tcp depot.test {}", server.port())]].concat();
+    let flags = ["--rm", "--add-host", &entry, "--egress-allow", &rule];
+    assert_eq!(attempt(&rl, &flags, &tries), ["ok"; 3]);
+    let flags = ["--rm", "--add-host", &entry, "--egress-allow", "*.test"];
+    assert_eq!(attempt(&rl, &flags, &tries), ["ok"; 3]);
+    let flags = ["--rm", "--add-host", &entry, "--egress-allow", "another.test"];
+    assert_eq!(attempt(&rl, &flags, &tries), [REFUSED; 3]);
+}
+
+#[test]
+fn the_hosts_loopback_needs_a_rule_as_well() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let server = serve(Ipv4Addr::LOCALHOST.into());
+    let tries = [format!("tcp host.containers.internal {}", server.port())];
+    let network = ["--rm", "--network", "gateway:host-loopback"];
+    assert_eq!(attempt(&rl, &[&network[..], &["--egress", "deny"]].concat(), &tries), [REFUSED]);
+    for rule in ["host.containers.internal", "10.0.2.2"] {
+        let rule = format!("{rule}:{}", server.port());
+        assert_eq!(attempt(&rl, &[&network[..], &["--egress-allow", &rule]].concat(), &tries), ["ok"]);
+    }
+    let rule = format!("10.0.2.2:{}", server.port());
+    assert_eq!(attempt(&rl, &["--rm", "--egress-allow", &rule], &tries[..0]), [""; 0]);
+    let closed = [format!("tcp 10.0.2.2 {}", server.port())];
+    assert_eq!(attempt(&rl, &["--rm", "--egress-allow", &rule], &closed), [REFUSED], "a rule opens nothing that is closed");
+}
+
+#[test]
+fn what_is_let_out_is_noted_where_that_is_asked_for() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let server = serve(host_v4());
+    assert_eq!(attempt(&rl, &["--name", "open", "--egress-log"], &both(server)), ["ok", "ok"]);
+    let lines = noted(&rl.cmd(["logs", "--egress", "open"]).ok());
+    assert_eq!(lines, [format!("allow tcp {server}"), format!("allow udp {server}")]);
+    attempt(&rl, &["--name", "plain"], &[]);
+    rl.cmd(["logs", "--egress", "plain"]).code(1).says("keeps no note of what it reaches").says("--egress-log");
+}
+
+#[test]
+fn ports_are_published_to_who_may_reach_nothing_and_a_restart_changes_nothing() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    let server = serve(host_v4());
+    let serving = "while :; do echo served | nc -l -p 80; done";
+    let flags = ["--name", "in", "--egress", "deny", "-p", "127.0.0.1::80"];
+    rl.cmd([&["run", "-d"], &flags[..], &[&image("alpine"), "sh", "-c", serving]].concat()).ok();
+    let check = || {
+        let published: SocketAddr = rl.cmd(["port", "in", "80"]).ok().stdout().parse().unwrap();
+        eventually("its port is served", || {
+            let mut text = String::new();
+            let read = TcpStream::connect(published).and_then(|mut stream| stream.read_to_string(&mut text));
+            read.is_ok() && text == "served\n"
+        });
+        let out = format!("nc -w 20 {} {}", server.ip(), server.port());
+        rl.cmd(["exec", "in", "sh", "-c", &out]).code(1);
+    };
+    check();
+    rl.cmd(["restart", "-t", "0", "in"]).ok();
+    check();
+    let lines = noted(&rl.cmd(["logs", "--egress", "in"]).ok());
+    assert_eq!(lines, [format!("deny tcp {server}"), format!("deny tcp {server}")]);
+    rl.cmd(["rm", "-f", "in"]).ok();
+}
+
+#[test]
+fn a_container_that_shares_the_network_shares_what_may_be_reached() {
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("python3"));
+    let rl = Rl::new();
+    let server = serve(host_v4());
+    rl.cmd(["run", "-d", "--name", "first", "--egress", "deny", &image("alpine"), "sleep", "1000"]).ok();
+    assert_eq!(attempt(&rl, &["--rm", "--network", "container:first"], &both(server)), [REFUSED, REFUSED]);
+    rl.cmd(["run", "--network", "container:first", "--egress", "allow", &image("alpine"), "true"]).code(125).says("--network");
+    rl.cmd(["rm", "-f", "first"]).ok();
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    let alpine = image("alpine");
+    let refused = |flags: &[&str]| rl.cmd([&["run", "--rm"], flags, &[&alpine, "true"]].concat());
+    for network in ["none", "host"] {
+        refused(&["--network", network, "--egress", "deny"])
+            .code(125)
+            .says("cannot limit what is reached")
+            .says("--network gateway");
+    }
+    refused(&["--egress", "allow", "--egress-allow", "10.0.0.0/8"]).code(125).says("says nothing beside --egress allow");
+    for rule in ["", "*", "10.0.0.1/8", "a:b", "host:99999", "http://example.com"] {
+        refused(&["--egress-allow", rule]).code(125).says("--egress-allow");
+    }
+    refused(&["--egress", "maybe"]).code(125).says("maybe");
+}
