@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use super::carrier::{self, Carrier, Order};
 use super::mode::{NetworkMode, Pasta, Slirp};
 use super::ports::{PortMapping, Protocol};
+use super::slirp_api;
 use crate::error::Advise;
 use crate::host::facts::tool;
 use crate::role::Role;
@@ -372,30 +373,21 @@ fn publish(slirp: &Slirp, port: &PortMapping, api: &Path) -> Result<()> {
 /// And no longer: it is found by what slirp4netns says of it.
 fn withdraw(port: &PortMapping, api: &Path) -> Result<()> {
     let listed = ask(api, &json!({ "execute": "list_hostfwd" }))?;
-    let entries = listed["return"]["entries"].as_array().cloned().unwrap_or_default();
     let (address, protocol) = (port.host().ip().to_string(), port.protocol.to_string());
-    let is_it = |entry: &&Value| {
-        entry["proto"] == protocol.as_str() && entry["host_addr"] == address.as_str() && entry["host_port"] == port.host_port
-    };
-    let Some(entry) = entries.iter().find(is_it) else { return Ok(()) };
-    ask(api, &json!({ "execute": "remove_hostfwd", "arguments": { "id": entry["id"] } })).map(drop)
+    let Some(id) = slirp_api::id_of(&listed, &protocol, &address, port.host_port) else { return Ok(()) };
+    ask(api, &json!({ "execute": "remove_hostfwd", "arguments": { "id": id } })).map(drop)
 }
 
 /// One request, one connection.
 fn ask(api: &Path, request: &Value) -> Result<Value> {
-    const LONGEST: u64 = 64 << 10;
     let mut socket = UnixStream::connect(api).context("cannot reach slirp4netns")?;
     socket.set_read_timeout(Some(PATIENCE))?;
     // At once: it takes what comes first for the whole.
     socket.write_all(&serde_json::to_vec(request)?)?;
     socket.shutdown(std::net::Shutdown::Write)?;
-    let mut text = String::new();
-    (&mut socket).take(LONGEST).read_to_string(&mut text).context("cannot hear slirp4netns")?;
-    let answer: Value = serde_json::from_str(&text).context("cannot understand slirp4netns")?;
-    match answer["error"]["desc"].as_str() {
-        Some(error) => bail!("slirp4netns: {error}"),
-        None => Ok(answer),
-    }
+    let mut bytes = Vec::new();
+    (&mut socket).take(slirp_api::LONGEST).read_to_end(&mut bytes).context("cannot hear slirp4netns")?;
+    slirp_api::answer(&bytes)
 }
 
 #[cfg(test)]

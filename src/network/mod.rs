@@ -9,6 +9,7 @@ mod mode;
 pub mod netlink;
 pub mod ports;
 pub mod resolv;
+mod slirp_api;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

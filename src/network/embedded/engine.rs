@@ -29,6 +29,10 @@ use crate::sys::inet;
 
 /// Events taken at once.
 const EVENTS: usize = 256;
+/// An event that comes within this time of the last was worth looking out for.
+const SOON: Duration = Duration::from_micros(60);
+/// Descriptors that must be free before clients are accepted again.
+const ENOUGH: usize = 16;
 /// The longest datagram, and the piece that is copied where there is no pipe.
 const BUFFER: usize = 64 << 10;
 
@@ -124,7 +128,11 @@ pub struct Engine {
     deadlines: BinaryHeap<Reverse<(Instant, Due)>>,
     /// Descriptors that may be open at once.
     limit: usize,
-    /// A listener had connections that there was no descriptor for.
+    /// The last event came soon after the one before.
+    brisk: bool,
+    /// Others can run meanwhile.
+    may_spin: bool,
+    /// A published port had connections that there was no descriptor for: until there is, nobody listens.
     pub(super) starved: bool,
     /// The container has ended.
     pub(super) draining: Option<Drain>,
@@ -169,6 +177,8 @@ impl Engine {
             queries: Slab::new(),
             deadlines: BinaryHeap::new(),
             limit: raise_descriptor_limit(),
+            brisk: false,
+            may_spin: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
             starved: false,
             draining: None,
         };
@@ -206,10 +216,7 @@ impl Engine {
     pub fn run(&mut self) -> Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
-            let count = match self.epoll.wait(&mut events, self.patience()) {
-                Err(nix::errno::Errno::EINTR) => continue,
-                other => other.context("cannot wait for events")?,
-            };
+            let count = self.wait(&mut events)?;
             for event in &events[..count] {
                 let source = Source::from_number(event.data());
                 if source == Source::Monitor && !self.obey()? {
@@ -222,13 +229,32 @@ impl Engine {
                 self.advance(key);
             }
             self.meet_deadlines(Instant::now());
-            if std::mem::take(&mut self.starved) {
-                self.accept_all();
+            if self.starved && self.has_room(ENOUGH) {
+                self.listen_to_clients(true);
             }
             if self.is_drained() {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for events. Where the last came soon, the next are looked out for a little before sleeping: to be woken takes longer than
+    /// that, and who speaks in turns would pay for it twice each time.
+    fn wait(&mut self, events: &mut [EpollEvent]) -> Result<usize> {
+        let begun = Instant::now();
+        while self.brisk && self.waiting.is_empty() {
+            match self.epoll.wait(events, EpollTimeout::ZERO) {
+                Ok(0) | Err(nix::errno::Errno::EINTR) => self.brisk = begun.elapsed() < SOON,
+                other => return other.context("cannot wait for events"),
+            }
+        }
+        let patience = self.patience();
+        let woken = match self.epoll.wait(events, patience) {
+            Err(nix::errno::Errno::EINTR) => Ok(0),
+            other => other.context("cannot wait for events"),
+        };
+        self.brisk = self.may_spin && begun.elapsed() < SOON;
+        woken
     }
 
     fn handle(&mut self, source: Source, events: EpollFlags) {

@@ -13,6 +13,7 @@ use super::guard::Guard;
 use super::packet::{self, Captured, Syn, Verdict};
 use super::relay::{Progress, Relay, Side};
 use super::slab::Key;
+use crate::network::ports::Protocol;
 use crate::sys::inet::{self, Transport};
 
 /// How long a container may take to complete a handshake that the far end has completed.
@@ -82,6 +83,8 @@ impl Engine {
                 return self.await_connect(held);
             }
             Ok(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS)) => return,
+            // No port of the host's is left for that server; for IPv6 it may mean that there is no address, either.
+            Ok(Err(error)) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && syn.destination.is_ipv4() => return,
             Ok(Err(error)) => Verdict::of(&error),
             Err(verdict) => Some(verdict),
         };
@@ -158,10 +161,14 @@ impl Engine {
         }
     }
 
-    /// Again what could not be accepted for want of descriptors.
-    pub(super) fn accept_all(&mut self) {
-        for index in 0..self.published.len() {
-            self.published(index);
+    /// Clients of published ports wait in the kernel's queues, or no longer.
+    pub(super) fn listen_to_clients(&mut self, listen: bool) {
+        self.starved = !listen;
+        let events = if listen { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        for (index, published) in self.published.iter().enumerate() {
+            if let Some(published) = published.as_ref().filter(|published| published.mapping.protocol == Protocol::Tcp) {
+                let _ = self.register_again(published.socket.as_fd(), events, Source::Published(index));
+            }
         }
     }
 
@@ -212,16 +219,15 @@ impl Engine {
             false => {}
         }
         relay.dissolve(&mut self.pipes);
-        self.starved = !self.published.is_empty() && !self.has_room(16);
     }
 
     /// Clients of a published TCP port.
     pub(super) fn accept_clients(&mut self, index: usize) {
         loop {
-            let Some(Some(published)) = self.published.get(index) else { return };
             if !self.has_room(4) {
-                return;
+                return self.listen_to_clients(false);
             }
+            let Some(Some(published)) = self.published.get(index) else { return };
             let (accepted, client) = match inet::accept(&published.socket) {
                 Ok(accepted) => accepted,
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ECONNABORTED)) => continue,

@@ -1,0 +1,169 @@
+//! Many connections and flows at once through the gateway. `RL_TEST_LOAD=10` multiplies them: 10,000 connections at once, 30,000 one after
+//! another and 5,000 flows, for which the caller needs a hard limit of 65536 descriptors (benches/README.md).
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::thread;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use support::{Feature, Rl, require};
+
+/// How many times as many as in an ordinary test.
+fn load() -> usize {
+    std::env::var("RL_TEST_LOAD").map_or(1, |times| times.parse().expect("RL_TEST_LOAD is a number"))
+}
+
+fn raise_limit() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
+
+fn host_v4() -> IpAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    socket.connect("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route");
+    socket.local_addr().unwrap().ip()
+}
+
+/// One process of the host's own system that answers each connection's bytes, on several ports: for each a client has some 28,000 of its
+/// own, which it may use again a minute later (tcp(7), TIME_WAIT).
+const SERVER: &str = "import asyncio,sys,resource\n\
+h=resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE,(h,h))\n\
+async def one(r,w):\n\
+\x20while b:=await r.read(100): w.write(b)\n\
+\x20w.close()\n\
+async def main():\n\
+\x20all=[await asyncio.start_server(one,sys.argv[1],int(p),backlog=4096) for p in sys.argv[2:]]\n\
+\x20print(*[s.sockets[0].getsockname()[1] for s in all],flush=True)\n\
+\x20await asyncio.to_thread(sys.stdin.read)\n\
+\x20import os; os._exit(0)\n\
+asyncio.run(main())";
+
+/// In the container: so many connections at once, each held until all have been answered, twice; then so many one after another, in tens.
+const CLIENT: &str = "import asyncio,sys,os\n\
+to,held,brief,ports=sys.argv[1],int(sys.argv[2]),int(sys.argv[3]),sys.argv[4:]\n\
+async def say(r,w,i):\n\
+\x20w.write(b'%08d'%i)\n\
+\x20return await asyncio.wait_for(r.readexactly(8),50)==b'%08d'%i\n\
+async def open(i):\n\
+\x20c=await asyncio.open_connection(to,int(ports[i%len(ports)]))\n\
+\x20return await say(*c,i),c\n\
+async def gather(n,what):\n\
+\x20out,todo=[],list(range(n))\n\
+\x20async def worker():\n\
+\x20\x20while todo: out.append(await what(todo.pop()))\n\
+\x20await asyncio.gather(*[worker() for _ in range(100)])\n\
+\x20return out\n\
+async def once(i):\n\
+\x20ok,(r,w)=await open(i); w.close()\n\
+\x20return ok\n\
+async def main():\n\
+\x20all=await gather(held,open)\n\
+\x20print(sum(ok for ok,_ in all),flush=True)\n\
+\x20again=await asyncio.gather(*[say(*c,i) for i,(_,c) in enumerate(all)])\n\
+\x20print(sum(again),flush=True)\n\
+\x20for _,(r,w) in all: w.close()\n\
+\x20print(sum(await gather(brief,once)),flush=True)\n\
+asyncio.run(main())";
+
+fn server(ip: IpAddr) -> (support::Background, Vec<String>) {
+    let mut command = std::process::Command::new("/usr/bin/python3");
+    command.args(["-c", SERVER, &ip.to_string(), "0", "0", "0", "0"]);
+    let running = support::Background::spawn(command);
+    running.expect("\n");
+    let ports = running.stdout().split_whitespace().map(String::from).collect();
+    (running, ports)
+}
+
+#[test]
+fn all_of_many_connections_are_served_and_the_users_pipes_stay_large() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    raise_limit();
+    let rl = Rl::new();
+    let (held, brief) = (1000 * load(), 3000 * load());
+    let (running, ports) = server(host_v4());
+    let limit = format!("nofile={}", held + 100);
+    let arguments = [vec![host_v4().to_string(), held.to_string(), brief.to_string()], ports].concat();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let client = [&["run", "--rm", "--ulimit", &limit, "rootfs:/", "/usr/bin/python3", "-c", CLIENT][..], &arguments].concat();
+    let client = rl.start(client);
+    client.expect(&format!("{held}\n"));
+    let pipe = nix::unistd::pipe().unwrap();
+    let size = nix::fcntl::fcntl(&pipe.1, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    assert!(size >= 64 << 10, "a new pipe of the user's holds {size} bytes");
+    assert_eq!(client.finish().ok().stdout(), format!("{held}\n{held}\n{brief}"));
+    drop(running);
+}
+
+#[test]
+fn what_the_gateway_has_no_descriptor_for_waits_and_is_not_lost() {
+    require!(Feature::SubIds, Feature::Tool("python3"), Feature::Tool("prlimit"));
+    let rl = Rl::new();
+    let (running, ports) = server(host_v4());
+    // Room for some 200 connections; 300 are wanted, each for a moment.
+    let command = format!(
+        "import asyncio\nasync def one(i):\n r,w=await asyncio.open_connection('{}',{}); w.write(b'x'*8)\n\
+         \x20ok=await r.readexactly(8)==b'x'*8; await asyncio.sleep(.2); w.close(); return ok\n\
+         async def main(): print(sum(await asyncio.gather(*[one(i) for i in range(300)])))\nasyncio.run(main())",
+        host_v4(),
+        ports[0]
+    );
+    let run = rl.command(["run", "--rm", "--ulimit", "nofile=600", "rootfs:/", "/usr/bin/python3", "-c", &command]);
+    let limited = support::in_shell("sh", "exec prlimit --nofile=600:600 \"$@\"", &run);
+    assert_eq!(support::run(limited).ok().stdout(), "300");
+    drop(running);
+}
+
+#[test]
+fn clients_of_a_published_port_that_there_is_no_descriptor_for_wait() {
+    require!(Feature::SubIds, Feature::Tool("python3"), Feature::Tool("prlimit"));
+    let rl = Rl::new();
+    let run =
+        ["run", "-i", "--rm", "--name", "few", "-p", "127.0.0.1::80", "rootfs:/", "/usr/bin/python3", "-c", SERVER, "", "80"];
+    let limited = support::in_shell("sh", "exec prlimit --nofile=600:600 \"$@\"", &rl.command(run));
+    let running = support::Background::spawn(limited);
+    running.expect("80");
+    let port: SocketAddr = rl.cmd(["port", "few", "80"]).ok().stdout().parse().unwrap();
+    let clients: Vec<_> = (0..300u32)
+        .map(|i| {
+            thread::Builder::new().stack_size(128 << 10).spawn(move || {
+                let mut stream = TcpStream::connect(port).expect("connect");
+                let mut answer = [0; 4];
+                stream
+                    .write_all(&i.to_be_bytes())
+                    .and_then(|()| stream.read_exact(&mut answer))
+                    .map(|()| answer == i.to_be_bytes())
+            })
+        })
+        .collect();
+    let served = clients.into_iter().map(|client| client.unwrap().join().unwrap());
+    assert_eq!(served.filter(|answer| matches!(answer, Ok(true))).count(), 300);
+    rl.cmd(["rm", "-f", "few"]).ok();
+    running.finish();
+}
+
+#[test]
+fn many_flows_of_datagrams_are_answered() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    let rl = Rl::new();
+    let socket = UdpSocket::bind((host_v4(), 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 2000];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    });
+    let flows = 500 * load();
+    // A datagram may be lost; a flow is not.
+    let script = format!(
+        "import socket\nall=[]\nfor i in range({flows}):\n s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(1); s.connect(('{}',{}))\n\
+         \x20for n in range(20):\n\x20 try:\n\x20  s.send(b'%d'%i)\n\x20  if s.recv(20)==b'%d'%i: all.append(s); break\n\x20 except TimeoutError: pass\nprint(len(all))",
+        address.ip(),
+        address.port()
+    );
+    let limit = format!("nofile={}", flows + 100);
+    let run = rl.cmd(["run", "--rm", "--ulimit", &limit, "rootfs:/", "/usr/bin/python3", "-c", &script]).ok();
+    assert_eq!(run.stdout(), flows.to_string());
+}
