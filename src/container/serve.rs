@@ -4,9 +4,9 @@
 //! output, reaps the payload and what was executed beside it, and keeps the deadlines. Nothing in it blocks on a process of the container.
 
 mod checks;
+mod executed;
 
 use std::ffi::{CStr, CString};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,27 +19,27 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::config::Config;
 use super::events;
-use super::join::{Joiner, Namespaces};
+use super::join::Namespaces;
 use super::log::{self, LogConfig, LogWriter};
 use super::monitor::Origin;
 use super::outputs::Outputs;
 use super::record::{self, State};
+use super::remove;
 use super::restart::RestartPolicy;
 use super::scope::{self, Scope};
 use super::state::{Event, Status};
-use super::stdio::{Stream, Streams};
 use super::uplink::{Change, Uplink};
-use super::wire::{self, FromClient, FromInit, FromMonitor, Handed};
-use super::{monitor, remove};
+use super::wire::{self, FromClient, FromMonitor};
 use crate::error::{Advise, Failure};
 use crate::network::ports::{PortMapping, Published};
 use crate::network::{self, Network, Order, Subject};
-use crate::oci::runtime::{Process, Resources};
+use crate::oci::runtime::Resources;
 use crate::sys::failpoint::milestone;
-use crate::sys::process::{self, Child, Exit};
+use crate::sys::process::{Child, Exit};
 use crate::sys::sock;
 use crate::userns::idmap::IdMaps;
 use checks::Checks;
+use executed::Executed;
 
 /// Name of the socket in the record's directory.
 pub const CONTROL: &str = "control";
@@ -77,24 +77,6 @@ enum Awaits {
     End,
     /// The end that no restart follows.
     LastEnd,
-}
-
-/// A process that was executed beside the payload.
-struct Executed {
-    /// Of its cgroup.
-    number: u32,
-    command: String,
-    child: Child,
-    /// Until it has executed or failed.
-    starting: Option<OwnedFd>,
-    /// All but the execve is done.
-    ready: bool,
-    console: Option<OwnedFd>,
-    /// Who hears of its start and end, and whose death is its own.
-    caller: Option<OwnedFd>,
-    detached: bool,
-    failure: Option<Failure>,
-    exit_code: u8,
 }
 
 /// That the payload is to end.
@@ -606,84 +588,6 @@ impl<'a> Server<'a> {
         wire::send(&caller.socket, &FromMonitor::MonitorDone, &fds)
     }
 
-    /// Starts another process in the container. Its Client hears of it on a conversation that is its own from here on.
-    fn execute(
-        &mut self,
-        payload: Option<&Payload>,
-        caller: OwnedFd,
-        fds: Vec<OwnedFd>,
-        streams: [Handed; 3],
-        window: Option<(u16, u16)>,
-        detached: bool,
-    ) {
-        milestone("exec-asked");
-        let started = unpack(fds, streams).and_then(|(process, streams)| self.join(payload, process, streams, window));
-        match started {
-            Ok(executed) => {
-                let action = |action: &str| {
-                    let action = format!("{action}: {}", executed.command);
-                    events::Event::of_container(&self.config, &action, &[])
-                };
-                events::tell(self.store, &[action("exec_create"), action("exec_start")]);
-                self.executed.push(Executed { caller: Some(caller), detached, ..executed });
-            }
-            Err(error) => {
-                let failure = Failure::from(&error.context(format!("container \"{}\"", self.config.name)));
-                let _ = wire::send(&caller, &FromMonitor::MonitorFailed(failure), &[]);
-            }
-        }
-    }
-
-    /// Clones a process beside the payload.
-    fn join(
-        &mut self,
-        payload: Option<&Payload>,
-        process: Process,
-        streams: Streams,
-        window: Option<(u16, u16)>,
-    ) -> Result<Executed> {
-        let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
-        if self.state.status == Status::Paused {
-            // It would be born frozen, and never answer.
-            return Err(anyhow!("is paused")).hint(|| format!("rl unpause {}", self.config.name));
-        }
-        let streams = if process.terminal { None } else { Some(streams) };
-        let command = process.args.first().cloned().unwrap_or_default();
-        let (maps, name, namespaces) = (self.maps, self.config.name.as_str(), &payload.namespaces);
-        self.execs += 1;
-        let leaf = self.scope.as_ref().map(|scope| scope.cgroup.make_exec(self.execs)).transpose()?;
-        let cgroup = leaf.as_ref().map(|leaf| leaf.as_fd());
-        let joiner = Joiner { name, process, streams, window, maps, init: payload.init.pidfd.as_fd(), namespaces, cgroup };
-        let (child, starting) = joiner.start()?;
-        Ok(Executed {
-            number: self.execs,
-            command,
-            child,
-            starting: Some(starting),
-            ready: false,
-            console: None,
-            caller: None,
-            detached: true,
-            failure: None,
-            exit_code: 0,
-        })
-    }
-
-    fn advance_executed(&mut self, ready: &[i32]) {
-        let (scope, mut ended) = (self.scope.as_ref(), Vec::new());
-        self.executed.retain_mut(|executed| {
-            let lives = executed.advance(ready);
-            if !lives {
-                ended.push(executed.exit_code);
-                if let Some(scope) = scope {
-                    scope.cgroup.end_exec(executed.number, executed.is_abandoned());
-                }
-            }
-            lives
-        });
-        ended.into_iter().for_each(|code| self.happened("exec_die", &[("exitCode", code.to_string())]));
-    }
-
     /// The payload has ended, and with its PID namespace all that was executed in it.
     pub fn settle(&mut self) {
         self.outputs.drain();
@@ -746,115 +650,5 @@ impl<'a> Server<'a> {
     /// Deletes a temporary container's files.
     pub fn erase(&self, retired: &CStr) -> Result<()> {
         remove::erase(self.store, retired)
-    }
-}
-
-/// The request's file and streams.
-fn unpack(fds: Vec<OwnedFd>, kinds: [Handed; 3]) -> Result<(Process, Streams)> {
-    let mut fds = fds.into_iter();
-    let request = File::from(fds.next().context("no request came along")?);
-    std::io::Seek::rewind(&mut &request)?;
-    let process: Process = serde_json::from_reader(std::io::BufReader::new(&request)).context("cannot read the request")?;
-    let mut stream = |kind: Handed| -> Result<Stream> {
-        Ok(match kind {
-            Handed::Null => Stream::Null,
-            Handed::Direct => Stream::Direct(fds.next().context("a stream did not come along")?),
-            Handed::Pipe => Stream::Pipe(fds.next().context("a stream did not come along")?),
-        })
-    };
-    let streams = Streams { stdin: stream(kinds[0])?, stdout: stream(kinds[1])?, stderr: stream(kinds[2])? };
-    Ok((process, streams))
-}
-
-impl Executed {
-    /// What to wait for.
-    fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let ended = if self.starting.is_none() { Some(&self.child.pidfd) } else { None };
-        let fds = [self.starting.as_ref(), self.caller.as_ref(), ended].into_iter().flatten();
-        fds.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
-    }
-
-    /// Takes notice of what is ready; false when it is over.
-    fn advance(&mut self, ready: &[i32]) -> bool {
-        let fired = |fd: &Option<OwnedFd>| fd.as_ref().is_some_and(|fd| ready.contains(&fd.as_raw_fd()));
-        if fired(&self.caller) {
-            self.hear();
-        }
-        if fired(&self.starting) {
-            self.follow_start();
-        }
-        if ready.contains(&self.child.pidfd.as_raw_fd()) && self.starting.is_none() {
-            self.end();
-            return false;
-        }
-        true
-    }
-
-    /// Its Client has gone before it.
-    fn is_abandoned(&self) -> bool {
-        self.caller.is_none() && !self.detached
-    }
-
-    fn tell(&self, message: &FromMonitor, fds: &[BorrowedFd]) {
-        if let Some(caller) = &self.caller {
-            let _ = wire::send(caller, message, fds);
-        }
-    }
-
-    /// How far it has come on its way to execve.
-    fn follow_start(&mut self) {
-        let Some(conversation) = &self.starting else { return };
-        match wire::receive_from_init(conversation) {
-            Ok(Some((FromInit::InitRootReady, fds))) => {
-                self.ready = true;
-                self.console = fds.into_iter().next();
-                return;
-            }
-            Ok(Some((FromInit::InitFailed(failure), _))) => self.failure = Some(failure),
-            Ok(Some((FromInit::InitNotExecuted(errno), _))) => {
-                self.failure = Some(Failure::from(&monitor::not_executed(&self.command, errno)));
-            }
-            Ok(None) if self.ready => {
-                milestone("exec-started");
-                let console: Vec<BorrowedFd> = self.console.iter().map(|fd| fd.as_fd()).collect();
-                self.tell(&FromMonitor::MonitorStarted, &console);
-            }
-            _ => self.failure = Some(Failure::from(&anyhow!("the process died before it could execute \"{}\"", self.command))),
-        }
-        self.starting = None;
-    }
-
-    /// What its Client says, or that it is gone: then nobody wants it any more.
-    fn hear(&mut self) {
-        let Some(caller) = &self.caller else { return };
-        match wire::receive::<FromClient>(caller) {
-            Ok(Some((FromClient::ClientSignal(signal), _))) => drop(self.child.signal(signal)),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => {
-                self.caller = None;
-                if !self.detached {
-                    self.kill();
-                }
-            }
-        }
-    }
-
-    /// Kills it and all of its session: what it has left in the background too.
-    fn kill(&self) {
-        for pid in record::session_members(self.child.pid) {
-            if let Ok(member) = process::pidfd_open(pid) {
-                let _ = process::pidfd_signal(member.as_fd(), libc::SIGKILL);
-            }
-        }
-        let _ = self.child.signal(libc::SIGKILL);
-    }
-
-    fn end(&mut self) {
-        let exit_code = self.child.wait().map_or(u8::MAX, Exit::code);
-        self.exit_code = exit_code;
-        match self.failure.clone() {
-            Some(failure) => self.tell(&FromMonitor::MonitorFailed(failure), &[]),
-            None => self.tell(&FromMonitor::MonitorEnded { exit_code }, &[]),
-        }
     }
 }

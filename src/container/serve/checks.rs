@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use nix::poll::{PollFd, PollFlags};
 
-use super::{Executed, Payload, Server};
+use super::executed::Executed;
+use super::{Payload, Server};
 use crate::container::health::{self, Checked, Health, HealthConfig, NO_EXIT_CODE, OUTPUT_LIMIT, OnFailure, Status};
 use crate::container::stdio::{self, Stream, Streams};
 use crate::container::wire::{self, FromMonitor};
