@@ -3,7 +3,8 @@
 mod support;
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -18,19 +19,32 @@ fn name_server(number: u8, answer: [u8; 4]) -> Ipv4Addr {
     thread::spawn(move || {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let name = buffer[12..length].iter().position(|&byte| byte == 0).expect("a question");
-            let end = 12 + name + 5;
-            let mut message = buffer[..end].to_vec();
-            let wants_ipv4 = message[end - 4..end] == [0, 1, 0, 1];
-            message[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, wants_ipv4.into(), 0, 0, 0, 0]);
-            if wants_ipv4 {
-                message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-                message.extend(answer);
-            }
-            let _ = socket.send_to(&message, from);
+            let _ = socket.send_to(&reply(&buffer[..length], answer), from);
+        }
+    });
+    let listener = TcpListener::bind((address, 53)).expect("root may answer questions on a loopback address");
+    thread::spawn(move || {
+        for mut peer in listener.incoming().flatten() {
+            let mut buffer = [0; 512];
+            let length = peer.read(&mut buffer).expect("a question");
+            let message = reply(&buffer[2..length], answer);
+            let _ = peer.write_all(&[&(message.len() as u16).to_be_bytes()[..], &message].concat());
         }
     });
     address
+}
+
+fn reply(question: &[u8], answer: [u8; 4]) -> Vec<u8> {
+    let name = question[12..].iter().position(|&byte| byte == 0).expect("a question");
+    let end = 12 + name + 5;
+    let mut message = question[..end].to_vec();
+    let wants_ipv4 = message[end - 4..end] == [0, 1, 0, 1];
+    message[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, wants_ipv4.into(), 0, 0, 0, 0]);
+    if wants_ipv4 {
+        message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        message.extend(answer);
+    }
+    message
 }
 
 struct Host {
@@ -120,11 +134,9 @@ fn a_name_admits_what_the_hosts_servers_answer_for_it_and_no_other_name_is_asked
     let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
     probe.connect("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route");
     let std::net::IpAddr::V4(own) = probe.local_addr().unwrap().ip() else { unreachable!("asked for IPv4") };
-    let listener = std::net::TcpListener::bind((own, 0)).unwrap();
+    let listener = TcpListener::bind((own, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        listener.incoming().flatten().for_each(|mut peer| drop(std::io::Write::write_all(&mut peer, b"hello\n")))
-    });
+    thread::spawn(move || listener.incoming().flatten().for_each(|mut peer| drop(peer.write_all(b"hello\n"))));
     host.write("resolv.conf", name_server(9, own.octets()));
     let script = format!(
         "nc -w 20 {own} {port} || echo refused; nc -w 20 depot.test {port}; nc -w 20 {own} {port}; nc -w 20 other.test {port} || echo unknown; \
@@ -146,4 +158,38 @@ fn a_name_admits_what_the_hosts_servers_answer_for_it_and_no_other_name_is_asked
         assert!(told.stdout().lines().any(|told| told.ends_with(&format!(" {line}"))), "{line}: {told}");
     }
     host.cmd(&["rm", "ci"]).ok();
+}
+
+#[test]
+fn over_tcp_no_other_name_is_asked_for_either() {
+    require!(Feature::Root(true), Feature::Tool("python3"));
+    let host = Host::new();
+    host.write("resolv.conf", name_server(10, [192, 0, 2, 7]));
+    // Two questions at once on one connection, in pieces; the code and the last bytes of what is answered.
+    let script = "import socket,struct,sys\n\
+        def q(n,i): return struct.pack('>HHHHHH',i,256,1,0,0,0)+b''.join(bytes([len(l)])+l.encode() for l in n.split('.'))+b'\\0\\0\\1\\0\\1'\n\
+        s=socket.create_connection((sys.argv[1],53),20); b=b''.join(struct.pack('>H',len(m))+m for m in [q('other.test',1),q('depot.test',2)])\n\
+        s.sendall(b[:7]); s.sendall(b[7:]); f=s.makefile('rb')\n\
+        for _ in range(2):\n\
+        \x20m=f.read(struct.unpack('>H',f.read(2))[0]); print(m[1],m[3]&15,m[-4:]==bytes([192,0,2,7]))";
+    let flags = ["run", "--rm", "--egress-allow", "depot.test"];
+    let mut families = vec!["10.0.2.1"];
+    families.extend(Path::new("/proc/sys/net/ipv6").exists().then_some("fd72:6c::1"));
+    for gateway in families {
+        let run = host.cmd(&[&flags[..], &["rootfs:/", "/usr/bin/python3", "-c", script, gateway]].concat()).ok();
+        assert_eq!(run.stdout(), "1 3 False\n2 0 True", "{gateway}");
+    }
+    // Where every name may be asked for, nobody looks.
+    let run = host
+        .cmd(&[
+            "run",
+            "--rm",
+            "--egress-log",
+            "rootfs:/",
+            "/usr/bin/python3",
+            "-c",
+            "import socket\ns=socket.create_connection(('10.0.2.1',53),20); print('open')",
+        ])
+        .ok();
+    assert_eq!(run.stdout(), "open");
 }

@@ -81,9 +81,9 @@ fn nothing_is_reached_where_all_is_denied_and_each_try_is_noted() {
     let rl = Rl::new();
     let server = serve(host_v4());
     let mut tries = both(server).to_vec();
-    tries.extend(["name example.com".to_string(), "tcp 10.0.2.1 53".to_string()]);
+    tries.push("name example.com".to_string());
     let got = attempt(&rl, &["--name", "shut", "--egress", "deny"], &tries);
-    assert_eq!(got, [REFUSED, REFUSED, "gaierror", REFUSED]);
+    assert_eq!(got, [REFUSED, REFUSED, "gaierror"]);
     let noted = noted(&rl.cmd(["logs", "--egress", "shut"]).ok());
     assert_eq!(noted[..2], [format!("deny tcp {server}"), format!("deny udp {server}")]);
     assert!(noted[2..].iter().all(|line| line.starts_with("deny dns example.com")) && noted.len() > 2, "{noted:?}");

@@ -1,6 +1,7 @@
 //! DNS: questions to the gateway's own address go to the host's name servers, from the host, one after another until one answers.
 //!
-//! Over UDP here; over TCP a question is a connection like any other, to the first server (tcp.rs). The message itself is the business
+//! Over UDP here; over TCP a question is a connection like any other, to the first server (tcp.rs), unless not every name may be asked for
+//! (sessions.rs). The message itself is the business
 //! of those who ask and answer: only its header is read (RFC 1035, 4.1.1).
 
 use std::net::SocketAddr;
@@ -21,12 +22,12 @@ const TRIES: usize = 6;
 /// Questions under way at once.
 const MOST: usize = 512;
 /// Longest question that is passed on.
-const LONGEST: usize = 4096;
+pub(super) const LONGEST: usize = 4096;
 const HEADER: usize = 12;
-const SERVFAIL: u8 = 2;
+pub(super) const SERVFAIL: u8 = 2;
 /// What is said of a name that may not be asked for. REFUSED would be the better word, but musl waits on as if nothing had been said, and
 /// glibc calls it a failure for now.
-const NXDOMAIN: u8 = 3;
+pub(super) const NXDOMAIN: u8 = 3;
 const REFUSED: u8 = 5;
 
 /// A question under way.
@@ -39,17 +40,17 @@ pub struct Query {
 }
 
 /// Whether these bytes are a question: a whole header with QR clear.
-fn is_question(message: &[u8]) -> bool {
+pub(super) fn is_question(message: &[u8]) -> bool {
     (HEADER..=LONGEST).contains(&message.len()) && message[2] & 0x80 == 0
 }
 
 /// Whether `message` answers `question`: the same number, QR set.
-fn is_answer(message: &[u8], question: &[u8]) -> bool {
+pub(super) fn is_answer(message: &[u8], question: &[u8]) -> bool {
     message.len() >= HEADER && message[2] & 0x80 != 0 && message[..2] == question[..2]
 }
 
 /// The answer that says only this.
-fn failure(question: &[u8], code: u8) -> Vec<u8> {
+pub(super) fn failure(question: &[u8], code: u8) -> Vec<u8> {
     let mut message = question.to_vec();
     message[2] |= 0x80;
     message[3] = 0x80 | code;

@@ -18,6 +18,7 @@ use super::guard::Guard;
 use super::pipes::Pipes;
 use super::relay::{Relay, Side};
 use super::resolver::Resolver;
+use super::sessions::Session;
 use super::slab::{Key, Slab};
 use super::stock::Stock;
 use super::tcp::Attempt;
@@ -49,6 +50,7 @@ pub enum Source {
     Flow(Key, Side),
     Query(Key),
     Echo(usize),
+    Session(Key, Side),
 }
 
 impl Source {
@@ -66,6 +68,8 @@ impl Source {
             Source::Flow(key, Side::Host) => (9, key.number()),
             Source::Query(key) => (10, key.number()),
             Source::Echo(index) => (11, index as u64),
+            Source::Session(key, Side::Container) => (12, key.number()),
+            Source::Session(key, Side::Host) => (13, key.number()),
         };
         (kind << 56) | rest
     }
@@ -85,7 +89,9 @@ impl Source {
             8 => Source::Flow(key, Side::Container),
             9 => Source::Flow(key, Side::Host),
             10 => Source::Query(key),
-            _ => Source::Echo(index),
+            11 => Source::Echo(index),
+            12 => Source::Session(key, Side::Container),
+            _ => Source::Session(key, Side::Host),
         }
     }
 }
@@ -96,6 +102,7 @@ pub enum Due {
     Attempt(Key),
     Flow(Key),
     Query(Key),
+    Session(Key),
     Drain,
 }
 
@@ -124,6 +131,7 @@ pub struct Engine {
     /// Flows by client and the destination it named, or for a published port the client and the port's own address.
     pub(super) flow_of: HashMap<(SocketAddr, SocketAddr), Key>,
     pub(super) queries: Slab<Query>,
+    pub(super) sessions: Slab<Session>,
     pub(super) echoes: Echoes,
     deadlines: BinaryHeap<Reverse<(Instant, Due)>>,
     /// Descriptors that may be open at once.
@@ -175,6 +183,7 @@ impl Engine {
             flows: Slab::new(),
             flow_of: HashMap::new(),
             queries: Slab::new(),
+            sessions: Slab::new(),
             deadlines: BinaryHeap::new(),
             limit: raise_descriptor_limit(),
             brisk: false,
@@ -269,6 +278,7 @@ impl Engine {
             Source::Flow(key, side) => self.flow(key, side),
             Source::Query(key) => self.answered(key),
             Source::Echo(index) => self.echoed(index),
+            Source::Session(key, side) => self.session(key, side),
         }
     }
 
@@ -333,6 +343,7 @@ impl Engine {
                 Due::Attempt(key) => self.give_up(key),
                 Due::Flow(key) => self.flow_due(key, now),
                 Due::Query(key) => self.query_due(key),
+                Due::Session(key) => self.end_session(key),
                 Due::Drain => self.drain_due(now),
             }
         }
@@ -365,6 +376,7 @@ impl Engine {
             + self.relays.len() * 2
             + self.flows.len() * 2
             + self.queries.len()
+            + self.sessions.len() * 2
             + self.pipes.descriptors()
             + Stock::most()
             + self.published.len();
@@ -407,6 +419,8 @@ mod tests {
             Source::Flow(key, Side::Host),
             Source::Query(key),
             Source::Echo(1),
+            Source::Session(key, Side::Container),
+            Source::Session(key, Side::Host),
         ] {
             assert_eq!(Source::from_number(source.number()), source);
         }

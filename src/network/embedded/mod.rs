@@ -24,6 +24,7 @@ mod pipes;
 mod relay;
 mod resolver;
 mod sandbox;
+mod sessions;
 mod slab;
 mod stock;
 mod tcp;

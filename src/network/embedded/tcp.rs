@@ -60,8 +60,12 @@ impl Engine {
                 Err(Verdict::Reset)
             }
             Destination::Outside(wanted) => Ok(wanted),
-            // What is asked there nobody would look at.
-            Destination::Dns if self.guard.as_ref().is_some_and(Guard::denies) => Err(Verdict::Reset),
+            Destination::Dns if self.looks_at_questions() => {
+                if self.has_room_for_session() {
+                    self.inject(syn.frame_from(Verdict::GoOn.mac(self.secret)));
+                }
+                return;
+            }
             Destination::Dns => self.resolver.first().ok_or(Verdict::Reset),
             Destination::Refused => Err(Verdict::Reset),
             Destination::Ignored => return,
@@ -142,6 +146,11 @@ impl Engine {
         let _ = inet::set_reset_on_close(&attempt.socket);
     }
 
+    /// Whether a question over TCP is read here, and not relayed.
+    fn looks_at_questions(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::denies)
+    }
+
     /// Connections of the container's whose handshake is complete.
     pub(super) fn accept(&mut self, index: usize) {
         loop {
@@ -152,6 +161,13 @@ impl Engine {
                 Err(_) => return,
             };
             let wanted = inet::local_address(&accepted).ok();
+            let is_question = |wanted| destination(wanted, self.host_loopback) == Destination::Dns;
+            if wanted.is_some_and(is_question) && self.looks_at_questions() {
+                if self.has_room_for_session() && self.draining.is_none() {
+                    self.begin_session(accepted);
+                }
+                continue;
+            }
             let held = wanted.and_then(|wanted| self.held.remove(&(client, wanted)));
             match held.and_then(|key| self.attempts.remove(key)) {
                 Some(attempt) => self.connect_sides(accepted, attempt.socket, false),
