@@ -49,7 +49,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "rm" -d 'Remove containers'
 complete -c rl -n "__fish_rl_needs_command" -f -a "stats" -d 'Show what running containers use, until interrupted'
 complete -c rl -n "__fish_rl_needs_command" -f -a "update" -d 'Change what containers may use, running or not'
 complete -c rl -n "__fish_rl_needs_command" -f -a "healthcheck" -d 'Check the health of containers'
-complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, images and volumes, as JSON'
+complete -c rl -n "__fish_rl_needs_command" -f -a "inspect" -d 'Show everything about containers, images, volumes and networks, as JSON'
 complete -c rl -n "__fish_rl_needs_command" -f -a "logs" -d 'Show what a container has printed'
 complete -c rl -n "__fish_rl_needs_command" -f -a "images" -d 'List images'
 complete -c rl -n "__fish_rl_needs_command" -f -a "rmi" -d 'Remove images'
@@ -63,6 +63,7 @@ complete -c rl -n "__fish_rl_needs_command" -f -a "cp" -d 'Copy files between a 
 complete -c rl -n "__fish_rl_needs_command" -f -a "diff" -d 'Show what a container has changed in its files'
 complete -c rl -n "__fish_rl_needs_command" -f -a "export" -d 'Write a container\'s files as a tar archive'
 complete -c rl -n "__fish_rl_needs_command" -f -a "volume" -d 'Manage volumes'
+complete -c rl -n "__fish_rl_needs_command" -f -a "network" -d 'Manage networks: containers on the same one reach each other by name'
 complete -c rl -n "__fish_rl_needs_command" -f -a "unshare" -d 'Run a command of the host as root of the containers\' user namespace'
 complete -c rl -n "__fish_rl_needs_command" -f -a "info" -d 'Show what this host has and what was chosen'
 complete -c rl -n "__fish_rl_needs_command" -f -a "version" -d 'Show the version'
@@ -86,7 +87,11 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /etc/resolv.conf' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l ip -d 'Address on the network of yours' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l ip6 -d 'IPv6 address on the network of yours' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network-alias -d 'Another name for others on the networks of yours' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l link -d 'Call another container on the networks of yours by a name of your own' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress' -r -f -a "deny\t'Nothing but what --egress-allow names'
 allow\t'Everything'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
@@ -203,7 +208,11 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for /etc/resolv.conf' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l ip -d 'Address on the network of yours' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l ip6 -d 'IPv6 address on the network of yours' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network-alias -d 'Another name for others on the networks of yours' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l link -d 'Call another container on the networks of yours by a name of your own' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress' -r -f -a "deny\t'Nothing but what --egress-allow names'
 allow\t'Everything'"
 complete -c rl -n "__fish_rl_using_subcommand create" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
@@ -447,9 +456,10 @@ complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subco
 complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
 debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rl -n "__fish_rl_using_subcommand inspect" -l type -d 'Only objects of this kind (without it: a container, else an image, else a volume)' -r -f -a "container\t''
+complete -c rl -n "__fish_rl_using_subcommand inspect" -l type -d 'Only objects of this kind (without it: a container, else an image, else a volume, else a network)' -r -f -a "container\t''
 image\t''
-volume\t''"
+volume\t''
+network\t''"
 complete -c rl -n "__fish_rl_using_subcommand inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand inspect" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
@@ -596,8 +606,8 @@ debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "df" -d 'Show how much disk is used, and how much of it for nothing'
 complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "check" -d 'Find out whether what is stored is as it should be'
-complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "prune" -d 'Remove stopped containers, images without a name, and what nothing needs'
-complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "reset" -d 'Remove everything: containers, images, volumes'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "prune" -d 'Remove stopped containers, networks that no container uses, images without a name, and what nothing needs'
+complete -c rl -n "__fish_rl_using_subcommand system; and not __fish_seen_subcommand_from df check prune reset" -f -a "reset" -d 'Remove everything: containers, images, volumes, networks'
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand system; and __fish_seen_subcommand_from df" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
@@ -705,6 +715,88 @@ debug\t'And why something was decided so'"
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s a -l all -d 'Named ones too'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
 complete -c rl -n "__fish_rl_using_subcommand volume; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "create" -d 'Create a network'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "exists" -d 'Exit with 0 where there is such a network, else with 1'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "ls" -d 'List networks'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "list" -d 'List networks'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "inspect" -d 'Show networks, as JSON'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "rm" -d 'Remove networks'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "remove" -d 'Remove networks'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "connect" -d 'Put a container on one more network'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "disconnect" -d 'Take a container off a network'
+complete -c rl -n "__fish_rl_using_subcommand network; and not __fish_seen_subcommand_from create exists ls list inspect rm remove connect disconnect prune" -f -a "prune" -d 'Remove networks that no container uses'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l subnet -d 'Its addresses, one for each family (default: the first free of 10.89.0.0/24, 10.89.1.0/24, …)' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l gateway -d 'Where the rest of the world is reached and names are asked for (default: the first address of the subnet)' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l ip-range -d 'Give containers addresses of this part of the subnet only' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l label -d 'Attach a label' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -s o -l opt -d 'mtu=BYTES for the links' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -s d -l driver -d 'What makes it: bridge' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l internal -d 'Let containers reach only one another'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l ipv6 -d 'IPv6 as well'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l ignore -d 'No error where there is one of that name'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from exists" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from exists" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only those for which it is so: dangling, driver, id, label, name, scope, type' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from ls" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from ls" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from ls" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from ls" -l no-trunc -d 'Print ids in full'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from list" -s f -l filter -d 'Only those for which it is so: dangling, driver, id, label, name, scope, type' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from list" -l format -d 'Print by a Go template, `table TEMPLATE`, or `json`' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from list" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from list" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print ids only'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from list" -l no-trunc -d 'Print ids in full'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from inspect" -s f -l format -d 'Print by a Go template, or `json` for JSON in one line' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from inspect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from inspect" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from rm" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from rm" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from rm" -s f -l force -d 'No error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from remove" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from remove" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from remove" -s f -l force -d 'No error where there is none'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -l ip -d 'Its address there' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -l ip6 -d 'Its IPv6 address there' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -l mac-address -d 'Its MAC address there' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -l alias -d 'Another name for others there' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -l link -d 'Call another container by a name of its own; of a container that does not run' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from connect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from disconnect" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from disconnect" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from disconnect" -s f -l force -d 'No error where it is not on it'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from disconnect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from prune" -l filter -d 'Only those for which it is so: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from prune" -l root -d 'Keep images, containers and volumes in this directory' -r -F
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from prune" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
+debug\t'And why something was decided so'"
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand unshare" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand unshare" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'
 debug\t'And why something was decided so'"

@@ -15,6 +15,10 @@ pub enum Role {
     Monitor,
     /// Carries a container's connections; `network/embedded/`.
     Gateway,
+    /// The same for all containers on a user-defined network; `network/embedded/hub.rs`.
+    Hub,
+    /// Connects one container to user-defined networks; `network/bridge/connector.rs`.
+    Connector,
     /// Looks after the program that does so instead; `network/driver.rs`.
     Driver,
     /// Becomes the payload; `container/init.rs`.
@@ -34,6 +38,8 @@ impl Role {
             Role::Worker => "worker",
             Role::Monitor => "monitor",
             Role::Gateway => "gateway",
+            Role::Hub => "hub",
+            Role::Connector => "connector",
             Role::Driver => "driver",
             Role::Init => "init",
             Role::Joiner => "joiner",

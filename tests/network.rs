@@ -328,7 +328,7 @@ fn without_a_network_there_is_none() {
     let rl = Rl::new();
     let links = rl.sh(&["--network", "none"], "ls /sys/class/net; cat /etc/resolv.conf").ok();
     assert_eq!(links.stdout(), "lo");
-    rl.cmd(["run", "--network", "nowhere", "x"]).code(125).says("unknown network \"nowhere\"");
+    rl.cmd(["run", "--network", "nowhere", "x"]).code(125).says("no such network: nowhere");
 }
 
 #[test]

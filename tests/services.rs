@@ -110,3 +110,30 @@ fn a_python_application_is_killed_and_comes_back() {
     eventually("it was started again", || rl.inspect("python")["RestartCount"] == 1);
     eventually("python answers again", || get().contains("200 OK"));
 }
+
+#[test]
+fn services_reach_one_another_by_name_on_a_network_of_their_own() {
+    require!(Feature::Image("nginx"), Feature::Image("redis"), Feature::Image("postgres"), Feature::SubIds);
+    let rl = Rl::new();
+    rl.cmd(["network", "create", "app"]).ok();
+    serve(&rl, "postgres", &["--network", "app"], 5432, &[]);
+    let redis = serve(&rl, "redis", &["--network", "app"], 6379, REDIS);
+    let nginx = serve(&rl, "nginx", &["--network", "app"], 80, &[]);
+    let from = |name: &str, script: &str| rl.cmd(["exec", name, "bash", "-c", script]).stdout().to_string();
+    let nginx_from = |name: &str| from(name, "exec 3<>/dev/tcp/nginx/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3");
+    let redis_from = |name: &str| from(name, "exec 3<>/dev/tcp/redis/6379; printf 'PING\\r\\n' >&3; head -n 1 <&3");
+    let ready = |name: &str| rl.cmd(["exec", name, "pg_isready", "-h", "postgres"]).status.success();
+    eventually("nginx answers postgres", || nginx_from("postgres").contains("it works"));
+    eventually("nginx answers redis", || nginx_from("redis").contains("it works"));
+    eventually("redis answers nginx", || redis_from("nginx").starts_with("+PONG"));
+    eventually("redis answers postgres", || redis_from("postgres").starts_with("+PONG"));
+    eventually("postgres answers itself by its name", || ready("postgres"));
+    // Whoever answers the startup packet for SSL with one letter is postgres.
+    let ssl = "exec 3<>/dev/tcp/postgres/5432; printf '\\0\\0\\0\\010\\004\\322\\026\\057' >&3; head -c 1 <&3";
+    assert_eq!(from("redis", ssl).len(), 1);
+    // And the host meanwhile.
+    assert!(ask(redis, "PING\r\n").is_some_and(|answer| answer.starts_with("+PONG")));
+    assert!(ask(nginx, "GET / HTTP/1.0\r\n\r\n").is_some_and(|answer| answer.contains("it works")));
+    let client = rl.cmd(["run", "--rm", "--network", "app", &image("redis"), "redis-cli", "-h", "redis", "ping"]).ok();
+    assert_eq!(client.stdout(), "PONG");
+}

@@ -5,8 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::container::config::Config;
 use crate::container::health;
+use crate::container::networks;
 use crate::container::record::Record;
 use crate::container::state::Status;
+use crate::network::bridge::connector;
+use crate::network::bridge::leases::Attachment;
 use crate::network::egress::Egress;
 use crate::network::ports::PortMapping;
 use crate::oci::runtime::Mount;
@@ -199,7 +202,14 @@ fn signal(number: i32) -> String {
 }
 
 fn network_settings(config: &Config) -> Value {
+    let mut networks: Map<String, Value> =
+        config.networks.iter().map(|place| (place.network.clone(), place_on(config, place))).collect();
     let mode = serde_json::to_value(&config.network).ok().and_then(|mode| mode.as_str().map(String::from)).unwrap_or_default();
+    if networks.is_empty() {
+        let nothing =
+            json!({ "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": "" });
+        networks.insert(mode, nothing);
+    }
     json!({
         "Bridge": "",
         "SandboxID": "",
@@ -209,7 +219,29 @@ fn network_settings(config: &Config) -> Value {
         "IPAddress": "",
         "IPPrefixLen": 0,
         "MacAddress": "",
-        "Networks": { mode: { "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": "" } },
+        "Networks": networks,
+    })
+}
+
+/// A container's place on a user-defined network.
+fn place_on(config: &Config, place: &Attachment) -> Value {
+    let links: Vec<String> = config.links.iter().map(|(own, other)| format!("{other}:{own}")).collect();
+    let v6 = place.v6.as_ref();
+    json!({
+        "IPAMConfig": {},
+        "Links": if links.is_empty() { Value::Null } else { json!(links) },
+        "Aliases": place.aliases,
+        "MacAddress": place.mac,
+        "DriverOpts": null,
+        "NetworkID": place.network_id,
+        "EndpointID": "",
+        "Gateway": place.v4.gateway,
+        "IPAddress": place.v4.address,
+        "IPPrefixLen": place.v4.prefix,
+        "IPv6Gateway": v6.map_or(String::new(), |v6| v6.gateway.to_string()),
+        "GlobalIPv6Address": v6.map_or(String::new(), |v6| v6.address.to_string()),
+        "GlobalIPv6PrefixLen": v6.map_or(0, |v6| v6.prefix),
+        "DNSNames": connector::names(&networks::party(config, &[]), place),
     })
 }
 

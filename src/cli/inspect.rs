@@ -5,15 +5,15 @@ use serde_json::Value;
 
 use super::container_json::container;
 use super::template::Template;
-use super::{Context, image, output, size};
+use super::{Context, image, network, output, size};
 use crate::container::record;
 use crate::container::volume;
 use crate::error::{Advise, Failure};
 
-/// Show everything about containers, images and volumes, as JSON
+/// Show everything about containers, images, volumes and networks, as JSON
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only objects of this kind (without it: a container, else an image, else a volume)
+    /// Only objects of this kind (without it: a container, else an image, else a volume, else a network)
     #[arg(long = "type", value_enum, value_name = "KIND")]
     kind: Option<Kind>,
     /// Of containers, how much disk they take too
@@ -40,6 +40,7 @@ pub enum Kind {
     Container,
     Image,
     Volume,
+    Network,
 }
 
 /// Prints what is found, in the order asked for; exits 1 when something is not there.
@@ -74,22 +75,28 @@ pub fn volumes(args: &OneKind, context: &Context) -> Result<u8> {
     show(args, |name| object(Kind::Volume, name, context))
 }
 
+/// `rl network inspect`.
+pub fn networks(args: &OneKind, context: &Context) -> Result<u8> {
+    show(args, |name| object(Kind::Network, name, context))
+}
+
 fn object(kind: Kind, name: &str, context: &Context) -> Result<Value> {
     match kind {
         Kind::Container => record::find(&context.paths, name).map(|record| container(&record)),
         Kind::Image => image::inspected(context, name),
+        Kind::Network => network::inspected(context, name),
         Kind::Volume => Ok(serde_json::to_value(volume::find(&context.paths, name)?)?),
     }
 }
 
 fn any(name: &str, object: impl Fn(Kind, &str) -> Result<Value>) -> Result<Value> {
-    for kind in [Kind::Container, Kind::Image, Kind::Volume] {
+    for kind in [Kind::Container, Kind::Image, Kind::Volume, Kind::Network] {
         match object(kind, name) {
             Err(error) if !Failure::from(&error).message.starts_with("more than one") => continue,
             known => return known,
         }
     }
-    Err(anyhow!("no such object: {name}")).hint(|| "rl ps -a, rl images, or rl volume ls")
+    Err(anyhow!("no such object: {name}")).hint(|| "rl ps -a, rl images, rl volume ls, or rl network ls")
 }
 
 fn show(args: &OneKind, find: impl Fn(&str) -> Result<Value>) -> Result<u8> {

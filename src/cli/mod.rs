@@ -21,6 +21,8 @@ mod inspect;
 mod kill;
 mod listing;
 mod logs;
+mod network;
+mod network_json;
 mod output;
 mod pause;
 mod port;
@@ -129,6 +131,8 @@ enum Verb {
     Export(export::Args),
     #[command(subcommand)]
     Volume(volume::Verb),
+    #[command(subcommand)]
+    Network(network::Verb),
     Unshare(unshare::Args),
     Info(info::Args),
     Version(version::Args),
@@ -267,6 +271,7 @@ fn run_verb(cli: Cli, caller: Caller, pending: Option<Result<Pending>>) -> Resul
         Verb::Diff(args) => diff::run(&args, &context),
         Verb::Export(args) => export::run(&args, &context),
         Verb::Volume(verb) => volume::run(&verb, &context),
+        Verb::Network(verb) => network::run(&verb, &context),
         Verb::Unshare(args) => unshare::run(&args, &context),
         Verb::Info(args) => info::run(&args, &context),
         Verb::Version(args) => version::run(&args, &context),

@@ -153,7 +153,11 @@ fn fits(record: &Record, filters: &Filters) -> bool {
                 .iter()
                 .any(|mount| mount.destination.as_os_str() == wanted || mount.source.as_os_str() == wanted)
     };
-    let network = |wanted: &str| networks(record) == wanted;
+    let network = |wanted: &str| {
+        let is_id = |id: &str| wanted.len() >= 4 && id.starts_with(wanted);
+        let on = config.networks.iter().any(|place| place.network == wanted || is_id(&place.network_id));
+        on || (config.networks.is_empty() && networks(record) == wanted)
+    };
     // Docker's meaning: `expose` is the container's side of a port, `publish` the host's.
     let exposed = |wanted: &str| {
         let published = config.ports.iter().map(|port| (port.container_port, port.protocol.to_string()));
@@ -196,6 +200,9 @@ fn is_of(record: &Record, wanted: &str) -> bool {
 }
 
 fn networks(record: &Record) -> String {
+    if !record.config.networks.is_empty() {
+        return record.config.networks.iter().map(|place| place.network.as_str()).collect::<Vec<_>>().join(",");
+    }
     serde_json::to_value(&record.config.network).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default()
 }
 

@@ -17,6 +17,8 @@ use super::scope::CgroupConfig;
 use super::sdnotify::Sdnotify;
 use crate::error::Advise;
 use crate::network::NetworkMode;
+use crate::network::bridge;
+use crate::network::bridge::leases::Attachment;
 use crate::network::egress::{Egress, Policy};
 use crate::network::embedded::addresses;
 use crate::network::ports::PortMapping;
@@ -64,6 +66,12 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub create_command: Vec<String>,
     pub network: NetworkMode,
+    /// Places on user-defined networks.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub networks: Vec<Attachment>,
+    /// How it calls others there.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub links: Vec<(String, String)>,
     /// `/etc/hosts` lines asked for.
     pub add_hosts: Vec<(String, std::net::IpAddr)>,
     pub dns: Vec<std::net::IpAddr>,
@@ -134,6 +142,8 @@ pub struct Given<'a> {
     pub volumes: &'a Path,
     /// What was asked for, or is the default here.
     pub network: NetworkMode,
+    /// Places that were taken for it.
+    pub networks: Vec<Attachment>,
     /// Id and host name of the container whose network is to be shared.
     pub peer: Option<(String, String)>,
     /// A fresh name for an anonymous volume.
@@ -191,9 +201,11 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         image_id: given.image_id,
         image_digest: given.image_digest,
         root: given.root,
-        egress: egress(options, &network)?,
-        add_hosts: add_hosts(options, &network)?,
+        egress: egress(options, &network, &given.networks)?,
+        add_hosts: add_hosts(options, &network, &given.networks)?,
         network,
+        networks: given.networks,
+        links: options.link.clone(),
         dns: options.dns.clone(),
         dns_search: options.dns_search.clone(),
         dns_options: options.dns_option.clone(),
@@ -237,11 +249,12 @@ fn network(options: &Options, given: &Given) -> Result<NetworkMode> {
 }
 
 /// With what `host-gateway` is on this network.
-fn add_hosts(options: &Options, network: &NetworkMode) -> Result<Vec<(String, IpAddr)>> {
+fn add_hosts(options: &Options, network: &NetworkMode, networks: &[Attachment]) -> Result<Vec<(String, IpAddr)>> {
     let host: Option<IpAddr> = match network {
         NetworkMode::Slirp(slirp) => Some(slirp.host().into()),
         NetworkMode::Host => Some(Ipv4Addr::LOCALHOST.into()),
         NetworkMode::Gateway { .. } => Some(addresses::V4.host),
+        NetworkMode::User(_) => bridge::primary(networks).filter(|first| !first.internal).map(|first| first.v4.gateway),
         NetworkMode::Pasta(_) | NetworkMode::None | NetworkMode::Container(_) => None,
     };
     let entry = |(name, address): &(String, IpAddr)| match host {
@@ -253,8 +266,8 @@ fn add_hosts(options: &Options, network: &NetworkMode) -> Result<Vec<(String, Ip
 }
 
 /// Of the flags; only the gateway can tell one destination from another.
-fn egress(options: &Options, network: &NetworkMode) -> Result<Option<Egress>> {
-    let mut hosts = add_hosts(options, network)?;
+fn egress(options: &Options, network: &NetworkMode, networks: &[Attachment]) -> Result<Option<Egress>> {
+    let mut hosts = add_hosts(options, network, networks)?;
     hosts.extend(["host.containers.internal", "host.docker.internal"].map(|name| (name.to_string(), addresses::V4.host)));
     let deny = options.egress.map(|policy| policy == Policy::Deny);
     let egress = Egress::new(deny, &options.egress_allow, options.egress_log, &hosts)?;
@@ -511,6 +524,7 @@ fn stop_signal(options: &Options, image: &ContainerConfig, systemd: bool) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::bridge::join::Asked;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -525,7 +539,11 @@ mod tests {
 
     fn try_config(args: &[&str], image: &ContainerConfig) -> Result<Config> {
         let given = Given {
-            network: options(args).network.unwrap_or(NetworkMode::Gateway { host_loopback: false }),
+            network: match options(args).network.first() {
+                Some(Asked::Mode(mode)) => mode.clone(),
+                _ => NetworkMode::Gateway { host_loopback: false },
+            },
+            networks: Vec::new(),
             peer: None,
             id: "ab".repeat(32),
             name: "web".into(),

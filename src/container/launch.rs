@@ -24,11 +24,13 @@ use super::restart::RestartPolicy;
 use super::sdnotify::{self, Notice};
 use super::stdio::{self, Ends, Streams};
 use super::wire::{self, FromClient};
-use super::{boot, names, obtain, parse, scope, volume};
+use super::{boot, names, networks, obtain, parse, scope, volume};
 use crate::error::Advise;
 use crate::host::facts::{Caller, kernel};
 use crate::host::paths::Paths;
 use crate::image::{Hold, Image, Source, Store};
+use crate::network::bridge::join::Join;
+use crate::network::bridge::leases::{self, Leases};
 use crate::network::ports::{self, Published, Wish};
 use crate::network::resolv::{self, Dns};
 use crate::network::{NetworkMode, driver, ladder};
@@ -52,14 +54,14 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
         check_terminal(options.tty && options.interactive)?;
     }
     warn(&pending);
-    let (mut config, pending, hold) = prepare(options, paths, caller, pending)?;
+    let (mut config, pending, held) = prepare(options, paths, caller, pending)?;
     let published = publish(options, &mut config)?;
     let published = of_monitor(&config, published);
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
     let signals = attend::catch_signals(company, options.tty)?;
     let (id, name) = (config.id.clone(), config.name.clone());
     let state = State::created(&record::boot_id());
-    let launch = Launch { config, published, state, draft: Draft::New(options, hold) };
+    let launch = Launch { config, published, state, draft: Draft::New(options, held) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
     boot::enable(paths, &started.config);
     let end = started.attend(&signals, company);
@@ -77,12 +79,13 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
 /// `rl create`: the record of a container that nobody has started; returns its id.
 pub fn create(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<String> {
     warn(&pending);
-    let (mut config, pending, _hold) = prepare(options, paths, caller, pending)?;
+    let (mut config, pending, held) = prepare(options, paths, caller, pending)?;
     // They are free now, and will be bound again at the start.
     publish(options, &mut config)?;
     let plan = pending.plan();
     let overlay = has_overlay(&config, needs_tmpfs(paths)?);
     let draft = make_record(options, paths, &config, plan.maps.root(), overlay)?;
+    held.leases.keep();
     record::write_json(&draft.directory, "state.json", &State::created(&record::boot_id()))?;
     Ok(config.id)
 }
@@ -111,19 +114,21 @@ fn warn(pending: &Pending) {
 }
 
 /// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet. They are held
-/// from being removed until the record names them.
-fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Pending, Option<Hold>)> {
+/// from being removed until the record names them, as are the places on networks.
+fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Pending, Held)> {
     if let Some(cidfile) = options.cidfile.as_ref().filter(|file| file.exists()) {
         bail!("the container id file {} exists already", cidfile.display());
     }
     check_sources(options)?;
-    let network = ladder::choose(options.network.as_ref(), &paths.runtime)?;
+    let (network, joins) = networks::asked(options, paths)?;
+    let network = ladder::choose(network.as_ref(), &paths.runtime)?;
     driver::check(&network)?;
     record::make_store(paths, pending.plan().maps.root())?;
     let source = options.image.parse::<Source>()?;
     if let Source::Rootfs(dir) = &source {
-        let config = configure(options, paths, (caller, network), None, RootSource::Directory(checked_directory(dir)?))?;
-        return Ok((config, pending, None));
+        let root = RootSource::Directory(checked_directory(dir)?);
+        let (config, leases) = configure(options, paths, (caller, network, &joins), None, root)?;
+        return Ok((config, pending, Held { image: None, leases }));
     }
     let store = Store::new(&paths.store);
     let kept = options.userns.kept((caller.uid, caller.gid));
@@ -139,7 +144,15 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
         pending = Pending::Ready(userns);
     }
     let root = RootSource::Layers(image.layer_dirs(&store, &map_id));
-    Ok((configure(options, paths, (caller, network), Some(&image), root)?, pending, Some(hold)))
+    let (config, leases) = configure(options, paths, (caller, network, &joins), Some(&image), root)?;
+    Ok((config, pending, Held { image: Some(hold), leases }))
+}
+
+/// What nobody may take from a container until it has a record.
+#[derive(Default)]
+struct Held {
+    image: Option<Hold>,
+    leases: Leases,
 }
 
 /// Binds the ports that are to be published, and notes them in the configuration.
@@ -151,6 +164,10 @@ fn publish(options: &Options, config: &mut Config) -> Result<Vec<Published>> {
     if !wishes.is_empty() && matches!(config.network, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) {
         return Err(anyhow!("cannot publish ports with --network {}", config.network))
             .hint(|| "leave out --network, or -p: on the host's own network every port is open already");
+    }
+    if !wishes.is_empty() && !config.networks.is_empty() && config.networks.iter().all(|network| network.internal) {
+        return Err(anyhow!("cannot publish ports on the network \"{}\": it is internal", config.network))
+            .hint(|| "another --network beside it, or leave out -p");
     }
     let published = bind(&config.network, wishes)?;
     config.ports = published.iter().map(|published| published.mapping.clone()).collect();
@@ -167,7 +184,7 @@ pub fn bind(mode: &NetworkMode, mut wishes: Vec<Wish>) -> Result<Vec<Published>>
 
 /// What of the published ports is Monitor's: a driver binds them itself, so nobody else may.
 fn of_monitor(config: &Config, mut published: Vec<Published>) -> Vec<Published> {
-    if !matches!(config.network, NetworkMode::Gateway { .. }) {
+    if !matches!(config.network, NetworkMode::Gateway { .. } | NetworkMode::User(_)) {
         published.clear();
     }
     published
@@ -206,11 +223,12 @@ fn checked_directory(dir: &Path) -> Result<PathBuf> {
 fn configure(
     options: &Options,
     paths: &Paths,
-    (caller, network): (&Caller, NetworkMode),
+    (caller, network, joins): (&Caller, NetworkMode, &[Join]),
     image: Option<&Image>,
     root: RootSource,
-) -> Result<Config> {
+) -> Result<(Config, Leases)> {
     let id = random_id()?;
+    let (networks, leases) = networks::take(paths, joins, &id)?;
     let name = options.name.clone().unwrap_or_else(|| names::from_id(&id));
     let none = ContainerConfig::default();
     let peer = match &network {
@@ -220,10 +238,11 @@ fn configure(
         }
         _ => None,
     };
-    config::build(
+    let config = config::build(
         options,
         Given {
             network,
+            networks,
             peer,
             id,
             name,
@@ -240,7 +259,8 @@ fn configure(
             volumes: &paths.volumes(),
             volume_name: &|| random_id().unwrap_or_default(),
         },
-    )
+    )?;
+    Ok((config, leases))
 }
 
 /// The entries of `--env-file`s.
@@ -270,8 +290,8 @@ struct Launch<'a> {
 
 /// The record of what is to be started.
 enum Draft<'a> {
-    /// Is yet to be made; until then the image's layers are held.
-    New(&'a Options, Option<Hold>),
+    /// Is yet to be made; until then what it will need is held.
+    New(&'a Options, Held),
     /// Is there, and locked.
     Made(record::Draft),
 }
@@ -338,10 +358,10 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
         Fork::Child => {
             drop(conversation);
             let (path, runtime) = (paths.containers().join(&config.id), paths.runtime.clone());
-            let window = console::size();
             let origin = handed.map_or(Origin::Monitor, |(streams, ends)| Origin::Client(streams, ends));
             monitor::run(
                 Monitor {
+                    resolvers: networks::resolvers(&config),
                     config,
                     plan,
                     origin,
@@ -351,7 +371,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
                     store,
                     path,
                     runtime,
-                    window,
+                    window: console::size(),
                     state,
                 },
                 pending.into_prospect(),
@@ -365,10 +385,10 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     milestone("client-cloned");
     let overlay = has_overlay(&config, on_tmpfs);
     let making = matches!(pending, Pending::Making { .. });
-    let (early, options, hold) = match draft {
-        Draft::Made(draft) => (Some(draft), None, None),
-        Draft::New(options, hold) if making => (Some(make_record(options, paths, &config, owner, overlay)?), Some(options), hold),
-        Draft::New(options, hold) => (None, Some(options), hold),
+    let (early, options, held) = match draft {
+        Draft::Made(draft) => (Some(draft), None, Held::default()),
+        Draft::New(options, held) if making => (Some(make_record(options, paths, &config, owner, overlay)?), Some(options), held),
+        Draft::New(options, held) => (None, Some(options), held),
     };
     let take_back = |draft: &record::Draft| options.iter().for_each(|options| discard(paths, &draft.path, &config, options));
     let userns = pending.finish().inspect_err(|_| early.iter().for_each(take_back))?;
@@ -380,7 +400,8 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
         (None, None) => bail!("there is no record"),
     };
     // The record names the layers. Unlocked and not merely closed, for Monitor has a copy.
-    drop(hold);
+    drop(held.image);
+    held.leases.keep();
     scope::hand_over(cgroup, monitor.pid, owner, &conversation).inspect_err(|_| take_back(&draft))?;
     let outputs = match (kept, company) {
         (true, Company::Attached { .. }) => Some(attend::ask(&conversation, config.spec.process.terminal)?),
@@ -454,6 +475,9 @@ fn discard(paths: &Paths, path: &Path, config: &Config, options: &Options) {
         let _ = fs::remove_file(cidfile);
     }
     let _ = fs::remove_dir_all(path);
+    if let Ok(store) = record::open_directory(&paths.store) {
+        config.networks.iter().for_each(|place| leases::release(store.as_fd(), &config.id, place));
+    }
 }
 
 /// The mounts of a container that does not run.
@@ -475,9 +499,9 @@ fn plan_mounts(config: &Config, paths: &Paths, nested: &IdMaps, upper_on_tmpfs: 
     let shown = whose_network(config, paths);
     let dns = Dns { servers: &shown.dns, search: &shown.dns_search, options: &shown.dns_options };
     let etc = vec![
-        ("hosts", resolv::hosts(&shown.network, &shown.spec.hostname, &shown.add_hosts)),
+        ("hosts", resolv::hosts(&shown.network, &shown.networks, &shown.spec.hostname, &shown.add_hosts)),
         ("hostname", format!("{hostname}\n")),
-        ("resolv.conf", resolv::resolv_conf(&shown.network, &dns)),
+        ("resolv.conf", resolv::resolv_conf(&shown.network, &shown.networks, &dns)),
     ];
     let tty_group = to_host(&nested.gid, TTY_GROUP).is_some();
     plan::plan(&config.spec, Surroundings { root, etc, tty_group, upper_on_tmpfs, delegated: config.systemd })

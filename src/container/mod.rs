@@ -19,6 +19,7 @@ pub mod log;
 pub mod moment;
 pub mod monitor;
 pub mod names;
+pub mod networks;
 mod obtain;
 pub mod options;
 pub mod outputs;

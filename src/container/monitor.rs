@@ -5,6 +5,7 @@
 //! the socket on which further Clients find it, and the payload's output where nobody else reads it. Waits for all of these (serve.rs).
 //! Reports, then cleans up, then ends. Killed, it takes the payload along (PR_SET_PDEATHSIG).
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,6 +17,7 @@ use super::config::Config;
 use super::control;
 use super::init::{self, Init};
 use super::join::Namespaces;
+use super::networks;
 use super::record::State;
 use super::remove;
 use super::restart::Restarts;
@@ -52,6 +54,8 @@ pub struct Monitor {
     pub config: Config,
     pub plan: Plan,
     pub origin: Origin,
+    /// Where the payload asks for names, as its /etc/resolv.conf has it in every life.
+    pub resolvers: Vec<IpAddr>,
     /// The ports that the container's network is to serve.
     pub published: Vec<Published>,
     pub client: OwnedFd,
@@ -173,6 +177,7 @@ impl Monitor {
             // Its network first: two of them would share the published ports.
             server.disconnect(payload.take());
             self.config.ports = server.config.ports.clone();
+            self.config.networks = server.config.networks.clone();
             starting = server.renew_cgroup().and_then(|()| self.clone_init(&maps, server.scope.as_ref(), &mut server.published));
         };
         let retired = server.finish(end.exit_code, end.error.as_ref())?;
@@ -230,6 +235,8 @@ impl Monitor {
             published,
             egress: self.config.egress.as_ref(),
             runtime: &self.runtime,
+            store: self.store.as_fd(),
+            party: networks::party(&self.config, &self.resolvers),
         })?;
         let peer = match &self.config.network {
             NetworkMode::Container(id) => Some(control::network_of(self.store.as_fd(), id).context("cannot share the network")?),

@@ -1,6 +1,6 @@
 //! The flags of a container, shared by every verb that makes one. The doc comments are the help.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -14,7 +14,7 @@ use super::restart::RestartPolicy;
 use super::sdnotify::Sdnotify;
 use crate::cgroup::delegate::Manager;
 use crate::image::pull::parse_platform;
-use crate::network::NetworkMode;
+use crate::network::bridge::join::{self, Asked};
 use crate::network::egress;
 use crate::network::ports::{self, Wishes};
 use crate::oci::image::Platform;
@@ -111,10 +111,23 @@ pub struct Options {
     /// Option for /etc/resolv.conf instead of the host's, such as ndots:2
     #[arg(long, alias = "dns-opt", value_name = "OPTION", value_parser = parse::resolver_word)]
     pub dns_option: Vec<String>,
-    /// Network: gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none,
-    /// host to share the host's, or container:NAME to share another container's
+    /// Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback] for a
+    /// private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the
+    /// host's, or container:NAME to share another container's
     #[arg(long, alias = "net", value_name = "MODE")]
-    pub network: Option<NetworkMode>,
+    pub network: Vec<Asked>,
+    /// Address on the network of yours
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<Ipv4Addr>,
+    /// IPv6 address on the network of yours
+    #[arg(long, value_name = "IP")]
+    pub ip6: Option<Ipv6Addr>,
+    /// Another name for others on the networks of yours
+    #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = join::alias)]
+    pub network_alias: Vec<String>,
+    /// Call another container on the networks of yours by a name of your own
+    #[arg(long, value_name = "CONTAINER[:ALIAS]", value_parser = join::link)]
+    pub link: Vec<(String, String)>,
     /// What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in
     /// rl logs --egress
     #[arg(long, value_name = "POLICY")]

@@ -20,7 +20,7 @@ pub fn add(record: &Record, wishes: Vec<Wish>) -> Result<Vec<PortMapping>> {
     let mut done: Vec<&PortMapping> = Vec::new();
     for Published { socket, mapping } in published {
         // slirp4netns binds it itself.
-        let socket = matches!(record.config.network, NetworkMode::Gateway { .. }).then_some(socket);
+        let socket = (!matches!(record.config.network, NetworkMode::Slirp(_))).then_some(socket);
         let sockets: Vec<BorrowedFd> = socket.iter().map(|socket| socket.as_fd()).collect();
         if let Err(error) = control::tell_with(record, &FromClient::ClientPublish(mapping.clone()), &sockets) {
             for mapping in done {
@@ -61,7 +61,7 @@ fn check(record: &Record) -> Result<()> {
         bail!("container \"{name}\" is not running");
     }
     match &record.config.network {
-        NetworkMode::Gateway { .. } | NetworkMode::Slirp(_) => Ok(()),
+        NetworkMode::Gateway { .. } | NetworkMode::Slirp(_) | NetworkMode::User(_) => Ok(()),
         NetworkMode::Pasta(_) => Err(anyhow!("cannot change the ports of \"{name}\": pasta takes them at the start only"))
             .hint(|| "the network gateway, which is the default, can change them while the container runs"),
         other => Err(anyhow!("container \"{name}\" has the network {other}, which publishes nothing")),

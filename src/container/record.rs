@@ -148,7 +148,9 @@ pub fn make_store(paths: &Paths, owner: (u32, u32)) -> Result<()> {
             .and_then(|()| fs::set_permissions(&paths.store, std::os::unix::fs::PermissionsExt::from_mode(mode)))
             .with_context(|| format!("cannot close {} to other users", paths.store.display()))?;
     }
-    for dir in [paths.containers(), paths.names(), paths.volumes(), paths.events()].iter().filter(|dir| !dir.is_dir()) {
+    for dir in
+        [paths.containers(), paths.names(), paths.volumes(), paths.networks(), paths.events()].iter().filter(|dir| !dir.is_dir())
+    {
         make_dirs(dir, 0o711)?;
         give(dir, owner)?;
     }

@@ -23,6 +23,7 @@ use super::wire::milestone;
 use crate::error::Advise;
 use crate::host::paths::Paths;
 use crate::host::tree;
+use crate::network::bridge::leases;
 use crate::rootfs::inroot;
 use crate::sys::process;
 use crate::userns::shared::Userns;
@@ -42,6 +43,8 @@ pub fn retire(store: BorrowedFd, config: &Config, with_volumes: bool) -> Result<
         }
     }
     let retired = put_aside(store, &config.id, with_volumes)?;
+    // Not before: a record that is there has its addresses.
+    config.networks.iter().for_each(|place| leases::release(store, &config.id, place));
     events::tell(store, &[Event::of_container(config, "destroy", &[])]);
     Ok(retired)
 }

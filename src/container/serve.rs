@@ -5,8 +5,10 @@
 
 mod checks;
 mod executed;
+mod networks;
 
 use std::ffi::{CStr, CString};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -109,6 +111,8 @@ pub struct Server<'a> {
     pub published: Vec<Published>,
     /// The runtime directory.
     pub runtime: PathBuf,
+    /// Where the payload asks for names, on networks that it may leave.
+    resolvers: Vec<IpAddr>,
     /// The container's cgroup, where there is one.
     pub scope: Option<Scope>,
     /// How many processes were executed: each has a cgroup by this number.
@@ -143,6 +147,7 @@ impl<'a> Server<'a> {
         let callers = vec![Caller { socket: client, awaits: Awaits::LastEnd, launcher: true }];
         let (outputs, executed, left) = (Outputs::default(), Vec::new(), Vec::new());
         Server {
+            resolvers: super::networks::resolvers(&config),
             config,
             maps,
             state,
@@ -407,6 +412,8 @@ impl<'a> Server<'a> {
             FromClient::ClientUpdate { restart, resources } => self.update(restart, resources.map(|resources| *resources))?,
             FromClient::ClientPublish(mapping) => self.publish(mapping, fds, payload.as_deref())?,
             FromClient::ClientWithdraw(mapping) => self.withdraw(&mapping, payload.as_deref())?,
+            FromClient::ClientJoin(attachment) => self.join_network(*attachment, payload.as_deref())?,
+            FromClient::ClientLeave(network) => self.leave_network(&network, payload.as_deref())?,
             FromClient::ClientNetwork => {
                 let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
                 let network = payload.namespaces.network(&payload.init)?;
@@ -532,9 +539,10 @@ impl<'a> Server<'a> {
     /// The process that connects the payload may have died: known in the record while there is no other, and to who listens to events.
     fn keep_connected(&mut self, payload: &mut Payload, ready: &[i32]) -> Result<()> {
         let Payload { init, namespaces, uplink, .. } = payload;
-        let Config { network: mode, name, ports, egress, .. } = &self.config;
-        let subject =
-            Subject { mode, name, ports, published: &mut self.published, egress: egress.as_ref(), runtime: &self.runtime };
+        let Config { network: mode, name, ports, .. } = &self.config;
+        let (party, egress) = (super::networks::party(&self.config, &self.resolvers), self.config.egress.as_ref());
+        let (published, runtime, store) = (&mut self.published, &self.runtime, self.store);
+        let subject = Subject { mode, name, ports, published, egress, runtime, store, party };
         match uplink.advance(ready, || network::start(subject), || namespaces.network(init)) {
             None => return Ok(()),
             Some(Change::Lost(error)) => {

@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use super::health;
 use super::restart::RestartPolicy;
 use crate::error::Failure;
+use crate::network::bridge::leases::Attachment;
 use crate::network::ports::PortMapping;
 use crate::oci::runtime::Resources;
 pub use crate::sys::failpoint::milestone;
@@ -91,6 +92,10 @@ pub enum FromClient {
     ClientPublish(PortMapping),
     /// And no longer.
     ClientWithdraw(PortMapping),
+    /// Join one more user-defined network, at a place that is taken.
+    ClientJoin(Box<Attachment>),
+    /// Leave the one with this id.
+    ClientLeave(String),
     /// Hand out a descriptor of the payload's network namespace.
     ClientNetwork,
     /// Hand out descriptors of the payload's user, mount and pid namespace, and of its first process.

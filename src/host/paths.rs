@@ -6,6 +6,7 @@
 //!   containers/<id>/        records (container/record.rs)
 //!   names/<name>            a symlink to the id
 //!   volumes/<name>/         named volumes (container/volume.rs)
+//!   networks/<name>/        user-defined networks (network/bridge/)
 //!   events/log log.1        what has happened (container/events.rs)
 //! /run/user/UID/rl/         what a reboot may lose, found from the uid and never from the environment
 //! ```
@@ -50,6 +51,11 @@ impl Paths {
     /// `events/` of the store.
     pub fn events(&self) -> PathBuf {
         self.store.join("events")
+    }
+
+    /// `networks/` of the store.
+    pub fn networks(&self) -> PathBuf {
+        self.store.join("networks")
     }
 
     /// `volumes/` of the store.

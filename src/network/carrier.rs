@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
+use super::bridge::leases::Attachment;
 use super::ports::PortMapping;
 use crate::error::Failure;
 use crate::sys::process::{self, Child, Fork};
@@ -36,6 +37,10 @@ pub enum Order {
     Publish(PortMapping),
     /// And no longer; what is connected by it stays so.
     Withdraw(PortMapping),
+    /// Put the container on one more user-defined network.
+    Join(Box<Attachment>),
+    /// And no longer on the one with this id.
+    Leave(String),
     /// The container has ended: serve no port any more, deliver what it had sent, and end. Who has nothing to deliver does not answer.
     Finish,
 }

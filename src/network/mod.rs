@@ -1,5 +1,6 @@
 //! What network a container has: the embedded gateway's by default, a driver's, the host's own, or none.
 
+pub mod bridge;
 mod carrier;
 pub mod driver;
 pub mod egress;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use self::bridge::connector::{self, Party};
 use self::carrier::Carrier;
 pub use self::carrier::Order;
 use self::egress::Egress;
@@ -48,11 +50,15 @@ pub struct Subject<'a> {
     pub egress: Option<&'a Egress>,
     /// The runtime directory.
     pub runtime: &'a Path,
+    /// The store's directory.
+    pub store: BorrowedFd<'a>,
+    /// Who it is on user-defined networks.
+    pub party: Party<'a>,
 }
 
 /// Starts what runs beside a container to connect it. This process is a member of U with one thread.
 pub fn start(subject: Subject) -> Result<Network> {
-    let Subject { mode, name, ports, published, egress, runtime } = subject;
+    let Subject { mode, name, ports, published, egress, runtime, store, party } = subject;
     let mut log = None;
     let carrier = match mode {
         NetworkMode::Gateway { host_loopback } => {
@@ -61,6 +67,7 @@ pub fn start(subject: Subject) -> Result<Network> {
             log = ours;
             Some(embedded::start(embedded::Given { name, host_loopback: *host_loopback, egress, log: its }, published)?)
         }
+        NetworkMode::User(_) => Some(connector::start(party, published, store)?),
         mode => driver::start(mode, name, ports, runtime)?,
     };
     Ok(Network { carrier, log })

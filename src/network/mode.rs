@@ -7,6 +7,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::bridge::store::check_name;
+
 /// `--network`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -23,6 +25,8 @@ pub enum NetworkMode {
     Host,
     /// The namespace of another container: its name as it was asked for, its id in a record.
     Container(String),
+    /// User-defined networks; the name of the first.
+    User(String),
 }
 
 /// Arguments for pasta(1), which may be anything that does not take the namespace or the process out of our hands.
@@ -301,9 +305,10 @@ impl FromStr for NetworkMode {
             ("container", "") => bail!("want container:NAME"),
             ("container", name) => Ok(NetworkMode::Container(name.to_string())),
             ("none" | "host", _) => bail!("the network {name} has no options"),
-            _ => {
-                bail!("unknown network \"{text}\": this version knows gateway, pasta, slirp4netns, host, none and container:NAME")
-            }
+            _ if check_name(text).is_ok() => Ok(NetworkMode::User(text.to_string())),
+            _ => bail!(
+                "unknown network \"{text}\": there are gateway, pasta, slirp4netns, host, none, container:NAME and your own"
+            ),
         }
     }
 }
@@ -318,6 +323,7 @@ impl fmt::Display for NetworkMode {
             NetworkMode::None => f.write_str("none"),
             NetworkMode::Host => f.write_str("host"),
             NetworkMode::Container(name) => write!(f, "container:{name}"),
+            NetworkMode::User(name) => f.write_str(name),
         }
     }
 }
@@ -359,8 +365,8 @@ mod tests {
         }
         assert_eq!("bridge".parse::<NetworkMode>().unwrap().to_string(), "gateway");
         assert_eq!("slirp4netns:port_handler=slirp4netns".parse::<NetworkMode>().unwrap().to_string(), "slirp4netns");
-        for text in ["", "container", "container:", "none:x", "gateway:x", "gateway:", "nowhere"] {
-            assert_eq!(text.parse::<NetworkMode>().is_ok(), text == "gateway:", "{text}");
+        for text in ["", "container", "container:", "none:x", "gateway:x", "gateway:", "my:net", "private:x", "mine"] {
+            assert_eq!(text.parse::<NetworkMode>().is_ok(), ["gateway:", "mine"].contains(&text), "{text}");
         }
     }
 

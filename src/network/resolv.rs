@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 
 use super::NetworkMode;
+use super::bridge::leases::Attachment;
+use super::bridge::{self, DOMAIN};
 use super::driver::PASTA_DNS;
-use super::embedded::addresses::V4;
+use super::embedded::addresses::{CONTAINER, V4};
 
 /// One `--add-host NAME:IP` (also `NAME=IP`, as Docker takes it since 25). `host-gateway` is the address that stands for the host.
 pub fn parse_add_host(text: &str) -> Result<(String, IpAddr)> {
@@ -19,20 +21,22 @@ pub fn parse_add_host(text: &str) -> Result<(String, IpAddr)> {
     Ok((name.to_string(), address))
 }
 
-/// The text of /etc/hosts: the host's own lines on its network, else loopback and the container's name.
-pub fn hosts(mode: &NetworkMode, hostname: &str, added: &[(String, IpAddr)]) -> String {
+/// The text of /etc/hosts: the host's own lines on its network, else loopback and the container's name. `attachments`: its places on
+/// user-defined networks.
+pub fn hosts(mode: &NetworkMode, attachments: &[Attachment], hostname: &str, added: &[(String, IpAddr)]) -> String {
+    let addresses = own_addresses(mode, attachments);
     let mut text = String::new();
     if *mode == NetworkMode::Host {
         text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     }
     if text.is_empty() {
-        let own = if own_address(mode).is_some() { "" } else { hostname };
+        let own = if addresses.is_empty() { hostname } else { "" };
         text = format!("127.0.0.1\tlocalhost {own}").trim_end().to_string() + "\n::1\tlocalhost ip6-localhost ip6-loopback\n";
     }
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    if let Some(address) = own_address(mode) {
+    for address in addresses {
         text += &format!("{address}\t{hostname}\n");
     }
     if let Some(host) = host_address(mode) {
@@ -46,13 +50,15 @@ pub fn hosts(mode: &NetworkMode, hostname: &str, added: &[(String, IpAddr)]) -> 
 }
 
 /// Where the container is, as far as that is known before.
-fn own_address(mode: &NetworkMode) -> Option<IpAddr> {
-    match mode {
-        NetworkMode::Gateway { .. } => Some(V4.container),
+fn own_addresses(mode: &NetworkMode, attachments: &[Attachment]) -> Vec<IpAddr> {
+    let one = match mode {
+        NetworkMode::Gateway { .. } => Some(CONTAINER.v4),
         NetworkMode::Slirp(slirp) => Some(slirp.container().into()),
         NetworkMode::Pasta(pasta) => pasta.container(),
+        NetworkMode::User(_) => return attachments.iter().flat_map(Attachment::places).map(|place| place.address).collect(),
         NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
-    }
+    };
+    one.into_iter().collect()
 }
 
 /// Where the host's loopback is, if it is open.
@@ -75,7 +81,7 @@ pub struct Dns<'a> {
 }
 
 /// The text of /etc/resolv.conf: what was asked for, and for the rest the host's own file, whose servers are reached as the network has it.
-pub fn resolv_conf(mode: &NetworkMode, dns: &Dns) -> String {
+pub fn resolv_conf(mode: &NetworkMode, attachments: &[Attachment], dns: &Dns) -> String {
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let server = match mode {
         NetworkMode::Gateway { .. } => Some(V4.gateway),
@@ -84,11 +90,28 @@ pub fn resolv_conf(mode: &NetworkMode, dns: &Dns) -> String {
             let asked = pasta.value(&["--dns-forward"]).and_then(|address| address.parse().ok());
             Some(asked.unwrap_or(PASTA_DNS.into()))
         }
+        NetworkMode::User(_) => {
+            // Names of containers first, and without asking anybody else. What was asked for is asked by the network's hub.
+            let search = dns.search.is_empty().then(|| format!("search {DOMAIN}"));
+            let host = search.iter().map(String::as_str).chain(host.lines()).collect::<Vec<_>>().join("\n");
+            let gateways = bridge::in_turn(attachments).map(|attachment| attachment.v4.gateway).collect::<Vec<_>>();
+            return write(&Dns { servers: &gateways, ..*dns }, &merged_search(&host), None);
+        }
         NetworkMode::Host if dns.servers.is_empty() && dns.search.is_empty() && dns.options.is_empty() => return host,
         NetworkMode::Host => None,
         NetworkMode::None | NetworkMode::Container(_) => return write(dns, "", None),
     };
     write(dns, &host, server)
+}
+
+/// All `search` lines as one: of several the last would count (resolv.conf(5)).
+fn merged_search(text: &str) -> String {
+    let is_search = |line: &&str| matches!(line.split_ascii_whitespace().next(), Some("search" | "domain"));
+    let (search, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(is_search);
+    let mut domains: Vec<&str> = search.iter().flat_map(|line| line.split_ascii_whitespace().skip(1)).collect();
+    domains.dedup();
+    let search = if domains.is_empty() { String::new() } else { format!("search {}\n", domains.join(" ")) };
+    search + &rest.join("\n") + "\n"
 }
 
 /// `server`: by which the host's are reached; None: directly.
@@ -133,7 +156,7 @@ mod tests {
         let through = write(&Dns::default(), host, Some(V4.gateway));
         assert_eq!(through, "search lan example.org\noptions ndots:2\nnameserver 10.0.2.1\n");
         let mode = NetworkMode::Gateway { host_loopback: true };
-        let text = hosts(&mode, "web", &[]);
+        let text = hosts(&mode, &[], "web", &[]);
         assert!(text.contains("10.0.2.100\tweb\n") && text.contains("10.0.2.2\thost.containers.internal"), "{text}");
         assert_eq!(parse_add_host("me:host-gateway").unwrap().1.to_string(), "10.0.2.2");
     }
@@ -152,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_container_without_a_network_still_knows_its_own_name() {
-        let text = hosts(&NetworkMode::None, "web", &[("db".into(), "10.0.0.5".parse().unwrap())]);
+        let text = hosts(&NetworkMode::None, &[], "web", &[("db".into(), "10.0.0.5".parse().unwrap())]);
         assert!(text.starts_with("127.0.0.1\tlocalhost web\n"));
         assert!(text.ends_with("10.0.0.5\tdb\n"));
     }

@@ -201,6 +201,14 @@ pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     from_raw(&raw)
 }
 
+/// The address of who a socket is connected to (getpeername(2)).
+pub fn peer_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    let (mut raw, mut length) = (Address { storage: zeroed_storage() }, size_of::<Address>() as u32);
+    // SAFETY: the kernel writes at most `length` bytes of address.
+    cvt(unsafe { libc::getpeername(socket.as_raw_fd(), (&raw mut raw).cast(), &raw mut length) }.into())?;
+    from_raw(&raw)
+}
+
 /// The pending error of a socket, cleared (SO_ERROR): how a connect ended.
 pub fn take_error(socket: &OwnedFd) -> io::Result<()> {
     let (mut error, mut length) = (0i32, 4u32);

@@ -51,11 +51,20 @@ pub fn connect(directory: BorrowedFd, name: &str) -> io::Result<OwnedFd> {
 
 /// Sends one message, with descriptors (SCM_RIGHTS). EPIPE when the peer is gone, never SIGPIPE.
 pub fn send(socket: BorrowedFd, message: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
+    send_with(socket, message, fds, MsgFlags::empty())
+}
+
+/// The same, but where the peer has not read what was sent before, it fails instead of waiting.
+pub fn send_now(socket: BorrowedFd, message: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
+    send_with(socket, message, fds, MsgFlags::MSG_DONTWAIT)
+}
+
+fn send_with(socket: BorrowedFd, message: &[u8], fds: &[BorrowedFd], flags: MsgFlags) -> io::Result<()> {
     let raw: Vec<i32> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control: &[ControlMessage] = if raw.is_empty() { &[] } else { &rights };
     loop {
-        match sendmsg::<()>(socket.as_raw_fd(), &[io::IoSlice::new(message)], control, MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<()>(socket.as_raw_fd(), &[io::IoSlice::new(message)], control, flags | MsgFlags::MSG_NOSIGNAL, None) {
             Err(nix::errno::Errno::EINTR) => {}
             other => return other.map(drop).map_err(io::Error::from),
         }

@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use crate::cli::images::Filters;
-use crate::cli::{Context, container, image, output, volume};
+use crate::cli::{Context, container, image, network, output, volume};
 
-/// Remove stopped containers, images without a name, and what nothing needs
+/// Remove stopped containers, networks that no container uses, images without a name, and what nothing needs
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// All images that no container uses, not only those without a name
@@ -29,6 +29,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         return Ok(1);
     }
     let written = container::remove_stopped(context, &filters)?;
+    network::remove_unused(context, &filters)?;
     let volumes = if args.volumes { volume::remove_unused(context, false, &Default::default())? } else { 0 };
     let bytes = written + volumes + image::remove_unused(context, args.all, &filters)?;
     output::line(format!("Total reclaimed space: {}", output::size(bytes)))?;
@@ -37,7 +38,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
 
 fn question(args: &Args) -> String {
     let images = if args.all { "all images that no container uses" } else { "all dangling images" };
-    let mut lines = vec!["WARNING! This will remove:", "  - all stopped containers"];
+    let mut lines =
+        vec!["WARNING! This will remove:", "  - all stopped containers", "  - all networks not used by at least one container"];
     if args.volumes {
         lines.push("  - all anonymous volumes not used by at least one container");
     }

@@ -14,7 +14,7 @@ use crate::error::Advise;
 use crate::host::tree;
 use crate::userns::spawn;
 
-/// Remove everything: containers, images, volumes
+/// Remove everything: containers, images, volumes, networks
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do not ask; kill what is running

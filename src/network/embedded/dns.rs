@@ -4,13 +4,13 @@
 //! (sessions.rs). The message itself is the business
 //! of those who ask and answer: only its header is read (RFC 1035, 4.1.1).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::addresses;
+use super::addresses::DNS_PORT;
 use super::engine::{Due, Engine, Source};
 use super::slab::Key;
 use crate::sys::inet::{self, Transport};
@@ -33,6 +33,8 @@ const REFUSED: u8 = 5;
 /// A question under way.
 pub struct Query {
     client: SocketAddr,
+    /// Where it asked.
+    asked: IpAddr,
     question: Box<[u8]>,
     /// Connected to the server that was asked last; its port is random for every question.
     socket: OwnedFd,
@@ -58,32 +60,35 @@ pub(super) fn failure(question: &[u8], code: u8) -> Vec<u8> {
 }
 
 impl Engine {
-    /// A datagram to the gateway's port 53, in the buffer.
-    pub(super) fn question(&mut self, client: SocketAddr, length: usize) {
+    /// A datagram to the gateway's port 53, or to what the container takes for it, in the buffer.
+    pub(super) fn question(&mut self, client: SocketAddr, asked: IpAddr, length: usize) {
         let message = &self.buffer[..length];
         if !is_question(message) || self.queries.len() >= MOST || !self.has_room(2) {
             return;
         }
+        if let Some(answer) = self.hub.as_ref().and_then(|hub| hub.answer(client.ip(), message)) {
+            return self.reply(client, asked, &answer);
+        }
         let question: Box<[u8]> = message.into();
         if self.guard.as_mut().is_some_and(|guard| !guard.admits_question(&question)) {
-            return self.reply(client, &failure(&question, NXDOMAIN));
+            return self.reply(client, asked, &failure(&question, NXDOMAIN));
         }
-        self.ask(client, question, 0);
+        self.ask((client, asked), question, 0);
     }
 
     /// Asks the next server that can be asked at all; after the last, the client hears of the failure.
-    fn ask(&mut self, client: SocketAddr, question: Box<[u8]>, mut tries: usize) {
+    fn ask(&mut self, (client, asked): (SocketAddr, IpAddr), question: Box<[u8]>, mut tries: usize) {
         while tries < TRIES {
-            let Some(server) = self.resolver.server(tries) else { break };
+            let Some(server) = self.server(client.ip(), tries) else { break };
             tries += 1;
-            let asked = || -> std::io::Result<OwnedFd> {
+            let sent = || -> std::io::Result<OwnedFd> {
                 let socket = inet::socket(Transport::Udp, server.ip())?;
                 inet::connect(&socket, server)?;
                 inet::send(socket.as_fd(), &question)?;
                 Ok(socket)
             };
-            let Ok(socket) = asked() else { continue };
-            let key = self.queries.insert(Query { client, question, socket, tries });
+            let Ok(socket) = sent() else { continue };
+            let key = self.queries.insert(Query { client, asked, question, socket, tries });
             let registered = self.queries.get(key).map(|query| {
                 let socket = query.socket.as_fd();
                 self.register(socket, EpollFlags::EPOLLIN, Source::Query(key))
@@ -94,7 +99,7 @@ impl Engine {
             }
             return;
         }
-        self.reply(client, &failure(&question, SERVFAIL));
+        self.reply(client, asked, &failure(&question, SERVFAIL));
     }
 
     /// A server has answered, or its host has said that there is none.
@@ -103,13 +108,13 @@ impl Engine {
         match inet::receive(&query.socket, &mut self.buffer, 0) {
             Ok(length) if is_answer(&self.buffer[..length], &query.question) => {
                 let failed = matches!(self.buffer[3] & 0x0f, SERVFAIL | REFUSED);
-                if failed && query.tries < self.resolver.count() {
+                if failed && query.tries < self.resolver.count().max(1) {
                     return self.query_due(key);
                 }
                 let answer = self.buffer[..length].to_vec();
                 if let Some(query) = self.queries.remove(key) {
                     self.guard.iter_mut().for_each(|guard| guard.learn(&query.question, &answer));
-                    self.reply(query.client, &answer);
+                    self.reply(query.client, query.asked, &answer);
                 }
             }
             Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => self.query_due(key),
@@ -120,14 +125,22 @@ impl Engine {
     /// A server has not answered, or in vain.
     pub(super) fn query_due(&mut self, key: Key) {
         if let Some(query) = self.queries.remove(key) {
-            self.ask(query.client, query.question, query.tries);
+            self.ask((query.client, query.asked), query.question, query.tries);
         }
     }
 
-    /// From the gateway's own address and port.
-    fn reply(&self, client: SocketAddr, message: &[u8]) {
+    /// The server to ask for this container at the n-th try: one of its own, or else of the host's.
+    pub(super) fn server(&mut self, client: IpAddr, tries: usize) -> Option<SocketAddr> {
+        match self.hub.as_ref().map_or(&[][..], |hub| hub.servers(client)) {
+            [] => self.resolver.server(tries),
+            own => own.get(tries % own.len()).map(|server| SocketAddr::new(*server, DNS_PORT)),
+        }
+    }
+
+    /// From the address and port that were asked.
+    fn reply(&self, client: SocketAddr, asked: IpAddr, message: &[u8]) {
         if let Some(socket) = self.inside.dns.get(usize::from(client.is_ipv6())) {
-            let _ = inet::send_from(socket.as_fd(), message, client, addresses::of(client.ip()).gateway);
+            let _ = inet::send_from(socket.as_fd(), message, client, asked);
         }
     }
 }

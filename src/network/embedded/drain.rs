@@ -30,7 +30,9 @@ impl Engine {
         self.draining = Some(Drain { begun: now, moved: now, over: false });
         // Monitor's end is no longer ours, and no more orders come.
         let _ = process::set_parent_death_signal(0);
-        let _ = self.epoll.delete(&self.monitor);
+        if let Some(monitor) = &self.monitor {
+            let _ = self.epoll.delete(monitor);
+        }
         let _ = self.epoll.delete(&self.inside.captured);
         for published in self.published.drain(..).flatten() {
             // Closing it is not enough: Monitor may hold the same socket.

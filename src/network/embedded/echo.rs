@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::addresses::{Destination, destination};
+use super::addresses::Destination;
 use super::engine::Engine;
-use super::packet::{self, Echo};
-use super::udp::TO_CONTAINER;
+use super::packet::{self, Echo, Mac};
 use crate::sys::inet::{self, Transport};
 
 /// Requests remembered at once; older ones are forgotten.
@@ -16,6 +15,8 @@ const MOST: usize = 1024;
 
 /// A request that may be answered: found by the far end and the sequence number we sent.
 struct Asked {
+    /// The Ethernet addresses of the reply: from, to.
+    macs: (Mac, Mac),
     client: IpAddr,
     destination: IpAddr,
     identifier: u16,
@@ -46,7 +47,12 @@ impl Engine {
     /// The container asks whether somebody is there.
     pub(super) fn echo_request(&mut self, echo: &Echo) {
         // Any port: only the address decides.
-        let Destination::Outside(wanted) = destination(SocketAddr::new(echo.destination, 7), self.host_loopback) else { return };
+        let any = SocketAddr::new(echo.destination, 7);
+        let Destination::Outside(wanted) = self.destination(echo.client, any) else { return };
+        // For the gateway itself its kernel answers.
+        if self.is_closed() || echo.destination == self.networks.of(echo.destination).gateway {
+            return;
+        }
         if !self.admits("icmp", echo.destination, None) {
             return;
         }
@@ -61,7 +67,8 @@ impl Engine {
         message.extend(echoes.next.to_be_bytes());
         message.extend(echo.payload);
         let (client, destination) = (echo.client, echo.destination);
-        let asked = Asked { client, destination, identifier: echo.identifier, sequence: echo.sequence };
+        let asked =
+            Asked { macs: (echo.macs.1, echo.macs.0), client, destination, identifier: echo.identifier, sequence: echo.sequence };
         if inet::send_to(socket.as_fd(), &message, SocketAddr::new(wanted.ip(), 0)).is_ok() {
             echoes.asked.insert(echoes.next, asked);
         }
@@ -76,9 +83,8 @@ impl Engine {
             let number = u16::from_be_bytes([header[6], header[7]]);
             let is_reply = matches!(header[0], 0 | 129);
             let Some(asked) = self.echoes.asked.remove(&number).filter(|_| is_reply) else { continue };
-            let Asked { client, destination, identifier, sequence } = asked;
-            let reply = Echo { client, destination, identifier, sequence, payload };
-            let frame = packet::echo_reply(TO_CONTAINER, &reply);
+            let Asked { macs, client, destination, identifier, sequence } = asked;
+            let frame = packet::echo_reply(&Echo { macs, client, destination, identifier, sequence, payload });
             let _ = inet::send(self.inside.captured.as_fd(), &frame);
         }
     }

@@ -4,17 +4,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use super::addresses::{CONTAINER, Inner, Networks};
 use super::dns::Query;
 use super::drain::Drain;
 use super::echo::Echoes;
 use super::guard::Guard;
+use super::hub::Hub;
 use super::pipes::Pipes;
 use super::relay::{Relay, Side};
 use super::resolver::Resolver;
@@ -25,7 +27,7 @@ use super::tcp::Attempt;
 use super::topology::Inside;
 use super::udp::Flow;
 use crate::network::carrier::{self, Order};
-use crate::network::ports::Published;
+use crate::network::ports::{PortMapping, Published};
 use crate::sys::inet;
 
 /// Events taken at once.
@@ -51,6 +53,9 @@ pub enum Source {
     Query(Key),
     Echo(usize),
     Session(Key, Side),
+    /// Somebody wants to be a member of the network.
+    Newcomer,
+    Member(Key),
 }
 
 impl Source {
@@ -70,6 +75,8 @@ impl Source {
             Source::Echo(index) => (11, index as u64),
             Source::Session(key, Side::Container) => (12, key.number()),
             Source::Session(key, Side::Host) => (13, key.number()),
+            Source::Newcomer => (14, 0),
+            Source::Member(key) => (15, key.number()),
         };
         (kind << 56) | rest
     }
@@ -91,7 +98,9 @@ impl Source {
             10 => Source::Query(key),
             11 => Source::Echo(index),
             12 => Source::Session(key, Side::Container),
-            _ => Source::Session(key, Side::Host),
+            13 => Source::Session(key, Side::Host),
+            14 => Source::Newcomer,
+            _ => Source::Member(key),
         }
     }
 }
@@ -103,19 +112,40 @@ pub enum Due {
     Flow(Key),
     Query(Key),
     Session(Key),
+    Relay(Key),
     Drain,
+}
+
+/// A published port, and where what comes in by it goes.
+pub struct Service {
+    pub socket: OwnedFd,
+    pub mapping: PortMapping,
+    pub container: Inner,
+    /// Whose it is, where there are several.
+    pub member: Option<Key>,
+}
+
+impl Service {
+    /// Of the only container that there is.
+    fn of_one(published: Published) -> Service {
+        let Published { socket, mapping } = published;
+        Service { socket, mapping, container: CONTAINER, member: None }
+    }
 }
 
 /// Everything the gateway holds.
 pub struct Engine {
     pub(super) epoll: Epoll,
-    pub(super) monitor: OwnedFd,
+    /// None where it is a hub, which is nobody's in particular.
+    pub(super) monitor: Option<OwnedFd>,
+    pub(super) hub: Option<Hub>,
+    pub(super) networks: Networks,
     pub(super) inside: Inside,
     pub(super) stock: Stock,
     pub(super) resolver: Resolver,
     /// Each keeps its place; one that is no longer served leaves it empty.
-    pub(super) published: Vec<Option<Published>>,
-    pub(super) host_loopback: bool,
+    pub(super) published: Vec<Option<Service>>,
+    host_loopback: bool,
     /// None: everything may be reached.
     pub(super) guard: Option<Guard>,
     pub(super) secret: [u8; 4],
@@ -151,26 +181,30 @@ pub struct Beginning {
     pub inside: Inside,
     pub stock: Stock,
     pub resolver: Resolver,
-    pub published: Vec<Option<Published>>,
+    pub published: Vec<Published>,
+    pub networks: Networks,
     pub host_loopback: bool,
     pub guard: Option<Guard>,
     pub secret: [u8; 4],
     /// Its end is ours.
-    pub monitor: OwnedFd,
+    pub monitor: Option<OwnedFd>,
+    pub hub: Option<Hub>,
 }
 
 impl Engine {
     /// Registers what is there from the start.
     pub fn new(beginning: Beginning) -> Result<Engine> {
-        let Beginning { inside, stock, resolver, published, host_loopback, guard, secret, monitor } = beginning;
+        let Beginning { inside, stock, resolver, published, networks, host_loopback, guard, secret, monitor, hub } = beginning;
         let engine = Engine {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot create an epoll set")?,
             echoes: Echoes::open(),
             monitor,
+            hub,
+            networks,
             inside,
             stock,
             resolver,
-            published,
+            published: published.into_iter().map(Service::of_one).map(Some).collect(),
             host_loopback,
             guard,
             secret,
@@ -191,7 +225,8 @@ impl Engine {
             starved: false,
             draining: None,
         };
-        engine.watch(engine.monitor.as_fd(), Source::Monitor)?;
+        engine.monitor.iter().try_for_each(|monitor| engine.watch(monitor.as_fd(), Source::Monitor))?;
+        engine.hub.iter().try_for_each(|hub| hub.conversations().try_for_each(|(fd, source)| engine.watch(fd, source)))?;
         engine.watch(engine.inside.captured.as_fd(), Source::Captured)?;
         let each = |sockets: &[OwnedFd], source: fn(usize) -> Source| -> Result<()> {
             sockets.iter().enumerate().try_for_each(|(index, socket)| engine.watch(socket.as_fd(), source(index)))
@@ -207,7 +242,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn watch(&self, socket: BorrowedFd, source: Source) -> Result<()> {
+    pub(super) fn watch(&self, socket: BorrowedFd, source: Source) -> Result<()> {
         self.register(socket, EpollFlags::EPOLLIN, source).context("cannot watch a socket")
     }
 
@@ -221,7 +256,33 @@ impl Engine {
         Ok(self.epoll.modify(socket, &mut EpollEvent::new(events, source.number()))?)
     }
 
-    /// Runs until Monitor goes, or until what the container has left is delivered.
+    /// Whether this container may reach what listens on the host's loopback.
+    pub(super) fn opens_host(&self, client: IpAddr) -> bool {
+        self.hub.as_ref().map_or(self.host_loopback, |hub| hub.opens_host(client))
+    }
+
+    /// Serves one more port.
+    pub(super) fn publish(&mut self, service: Service) -> Result<()> {
+        let index = self.published.iter().position(Option::is_none).unwrap_or(self.published.len());
+        self.watch(service.socket.as_fd(), Source::Published(index))?;
+        if index == self.published.len() {
+            self.published.push(None);
+        }
+        self.published[index] = Some(service);
+        Ok(())
+    }
+
+    /// And no longer those that are meant.
+    pub(super) fn withdraw(&mut self, meant: impl Fn(&Service) -> bool) {
+        for place in &mut self.published {
+            if let Some(service) = place.take_if(|service| meant(service)) {
+                // Not by closing it alone: Monitor may still hold the same socket.
+                let _ = self.epoll.delete(service.socket);
+            }
+        }
+    }
+
+    /// Runs until Monitor goes or the last member, or until what the containers have left is delivered.
     pub fn run(&mut self) -> Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
@@ -232,6 +293,9 @@ impl Engine {
                     return Ok(());
                 }
                 self.handle(source, event.events());
+                if self.hub.take_if(|hub| hub.is_deserted()).is_some() {
+                    self.drain();
+                }
             }
             for _ in 0..self.waiting.len() {
                 let Some(key) = self.waiting.pop_front() else { break };
@@ -279,12 +343,15 @@ impl Engine {
             Source::Query(key) => self.answered(key),
             Source::Echo(index) => self.echoed(index),
             Source::Session(key, side) => self.session(key, side),
+            Source::Newcomer => self.welcome(),
+            Source::Member(key) => self.member(key),
         }
     }
 
     /// Carries out an order of Monitor's; false when it is gone.
     fn obey(&mut self) -> Result<bool> {
-        let Some((order, socket)) = carrier::next_order(self.monitor.as_fd())? else { return Ok(false) };
+        let Some(monitor) = &self.monitor else { return Ok(false) };
+        let Some((order, socket)) = carrier::next_order(monitor.as_fd())? else { return Ok(false) };
         let done = match order {
             Order::Finish => {
                 self.drain();
@@ -293,28 +360,16 @@ impl Engine {
                 }
                 Ok(())
             }
-            Order::Publish(mapping) => {
-                let published = socket.context("no socket came along").map(|socket| Published { socket, mapping });
-                published.and_then(|published| {
-                    let index = self.published.iter().position(Option::is_none).unwrap_or(self.published.len());
-                    self.watch(published.socket.as_fd(), Source::Published(index))?;
-                    if index == self.published.len() {
-                        self.published.push(None);
-                    }
-                    self.published[index] = Some(published);
-                    Ok(())
-                })
-            }
+            Order::Publish(mapping) => socket
+                .context("no socket came along")
+                .and_then(|socket| self.publish(Service::of_one(Published { socket, mapping }))),
+            Order::Join(_) | Order::Leave(_) => Err(anyhow!("only who is on user-defined networks can join or leave one")),
             Order::Withdraw(mapping) => {
-                let place = self.published.iter_mut().find(|place| place.as_ref().is_some_and(|there| there.mapping == mapping));
-                if let Some(published) = place.and_then(Option::take) {
-                    // Not by closing it alone: Monitor may still hold the same socket.
-                    let _ = self.epoll.delete(published.socket);
-                }
+                self.withdraw(|service| service.mapping == mapping);
                 Ok(())
             }
         };
-        carrier::report(self.monitor.as_fd(), &done);
+        self.monitor.iter().for_each(|monitor| carrier::report(monitor.as_fd(), &done));
         Ok(true)
     }
 
@@ -344,6 +399,7 @@ impl Engine {
                 Due::Flow(key) => self.flow_due(key, now),
                 Due::Query(key) => self.query_due(key),
                 Due::Session(key) => self.end_session(key),
+                Due::Relay(key) => self.relay_due(key),
                 Due::Drain => self.drain_due(now),
             }
         }
@@ -421,6 +477,8 @@ mod tests {
             Source::Echo(1),
             Source::Session(key, Side::Container),
             Source::Session(key, Side::Host),
+            Source::Newcomer,
+            Source::Member(key),
         ] {
             assert_eq!(Source::from_number(source.number()), source);
         }

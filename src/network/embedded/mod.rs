@@ -19,6 +19,8 @@ mod drain;
 mod echo;
 mod engine;
 mod guard;
+pub mod hub;
+mod names;
 mod packet;
 mod pipes;
 mod relay;
@@ -28,7 +30,7 @@ mod sessions;
 mod slab;
 mod stock;
 mod tcp;
-mod topology;
+pub mod topology;
 mod udp;
 
 use std::io::Read;
@@ -38,11 +40,12 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use self::addresses::Networks;
 use self::engine::{Beginning, Engine};
 use self::guard::Guard;
 use self::resolver::Resolver;
 use self::stock::Stock;
-use self::topology::Inside;
+use self::topology::{Begun, Inside};
 use super::carrier::{self, Carrier};
 use super::egress::Egress;
 use super::ports::Published;
@@ -68,7 +71,7 @@ pub fn start(given: Given, published: &mut Vec<Published>) -> Result<Carrier> {
 
 /// Whether a gateway could be made here: its first step, for a process in a user namespace that may be lost, as its network will be.
 pub fn probe() -> Result<()> {
-    topology::begin(packet::secret([0; 4])).map(drop)
+    topology::begin(packet::secret([0; 4]), Networks::of_one()).map(drop)
 }
 
 /// Lives the gateway's life.
@@ -87,24 +90,41 @@ fn live(given: Given, published: Vec<Published>, monitor: OwnedFd, init: OwnedFd
     process::exit_now(ended.is_err().into())
 }
 
-/// Sets everything up, and gives up what was needed for that.
+/// Sets everything up for one container.
 fn begin(given: Given, published: Vec<Published>, monitor: OwnedFd, init: &OwnedFd) -> Result<Engine> {
+    let (networks, inits) = (Networks::of_one(), init.try_clone()?);
+    let join = move |begun: Begun| {
+        let mut buffer = [0; 8];
+        let (_, fds) = sock::receive(inits.as_fd(), &mut buffer).context("cannot hear the container's first process")?;
+        begun.connect(fds.into_iter().next().context("the container's first process gave up")?)
+    };
+    let Given { host_loopback, egress, log, .. } = given;
+    let guard = egress.map(|egress| Guard::new(egress.clone(), log));
+    let of_one = |inside| Beginning { published, host_loopback, guard, monitor: Some(monitor), ..inside };
+    set_up(networks, join, of_one)
+}
+
+/// Sets everything up, and gives up what was needed for that. `join` completes G in the thread that stays there; `rest` says for whom it
+/// all is.
+fn set_up(
+    networks: Networks,
+    join: impl FnOnce(Begun) -> Result<Inside> + Send + 'static,
+    rest: impl FnOnce(Beginning) -> Beginning,
+) -> Result<Engine> {
     let mut random = [0; 4];
     std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("cannot read /dev/urandom")?;
     let secret = packet::secret(random);
     let stock = Stock::default();
     let (send, receive) = mpsc::channel();
-    let (makers, inits) = (stock.clone(), init.try_clone()?);
+    let makers = stock.clone();
     let maker = thread::Builder::new().name("rl:gateway-g".into()).stack_size(256 << 10);
-    maker.spawn(move || make(secret, &makers, inits, &send)).context("cannot start a thread")?;
+    maker.spawn(move || make((secret, networks), &makers, join, &send)).context("cannot start a thread")?;
     let resolver = Resolver::open();
     let readable = Resolver::directories();
     let inside = receive.recv().context("the gateway's other thread died")??;
-    let published = published.into_iter().map(Some).collect();
-    let Given { host_loopback, egress, log, .. } = given;
-    let guard = egress.map(|egress| Guard::new(egress.clone(), log));
-    let beginning = Beginning { inside, stock, resolver, published, host_loopback, guard, secret, monitor };
-    let engine = Engine::new(beginning)?;
+    let (published, host_loopback, guard, monitor, hub) = (Vec::new(), false, None, None, None);
+    let beginning = Beginning { inside, stock, resolver, published, networks, host_loopback, guard, secret, monitor, hub };
+    let engine = Engine::new(rest(beginning))?;
     // From outside nobody of the same user may look into it either.
     process::set_dumpable(false)?;
     sandbox::restrict_mover(&readable)?;
@@ -112,13 +132,13 @@ fn begin(given: Given, published: Vec<Published>, monitor: OwnedFd, init: &Owned
 }
 
 /// The thread in G: makes what is there, then sockets for as long as the process lives.
-fn make(secret: [u8; 4], stock: &Stock, init: OwnedFd, to: &mpsc::Sender<Result<Inside>>) {
-    let made = topology::begin(secret).and_then(|begun| {
-        let mut buffer = [0; 8];
-        let (_, fds) = sock::receive(init.as_fd(), &mut buffer).context("cannot hear the container's first process")?;
-        begun.connect(fds.into_iter().next().context("the container's first process gave up")?)
-    });
-    drop(init);
+fn make(
+    (secret, networks): ([u8; 4], Networks),
+    stock: &Stock,
+    join: impl FnOnce(Begun) -> Result<Inside>,
+    to: &mpsc::Sender<Result<Inside>>,
+) {
+    let made = topology::begin(secret, networks).and_then(join);
     let made = made.and_then(|inside| sandbox::restrict_maker().map(|()| inside));
     let keep_on = made.is_ok();
     if to.send(made).is_ok() && keep_on {

@@ -113,6 +113,8 @@ pub struct Syn {
 /// An echo request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Echo<'a> {
+    /// The Ethernet addresses of the frame: from, to.
+    pub macs: (Mac, Mac),
     pub client: IpAddr,
     pub destination: IpAddr,
     pub identifier: u16,
@@ -172,7 +174,9 @@ pub fn parse(frame: &[u8]) -> Option<Captured<'_>> {
             let (header, payload) = transport.split_at_checked(8)?;
             let half = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
             let (client, destination) = (parts.source, parts.destination);
-            let echo = Echo { client, destination, identifier: half(4), sequence: half(6), payload };
+            let mac = |at: usize| Mac::try_from(&frame[at..at + 6]).unwrap_or_default();
+            let macs = (mac(6), mac(0));
+            let echo = Echo { macs, client, destination, identifier: half(4), sequence: half(6), payload };
             (header[0] == request && header[1] == 0).then_some(Captured::Echo(echo))
         }
         _ => None,
@@ -292,11 +296,11 @@ pub fn datagram(macs: (Mac, Mac), client: SocketAddr, destination: SocketAddr) -
     frame
 }
 
-/// The reply to an echo request that `echo.destination` has really given.
-pub fn echo_reply(macs: (Mac, Mac), echo: &Echo) -> Vec<u8> {
+/// The reply, in the frame of these addresses, to an echo request that `echo.destination` has really given.
+pub fn echo_reply(echo: &Echo) -> Vec<u8> {
     let mut frame = Vec::with_capacity(LONGEST + echo.payload.len());
     let (protocol, kind) = if echo.client.is_ipv4() { (ICMP, 0) } else { (ICMPV6, 129) };
-    let transport = headers(&mut frame, macs, echo.destination, echo.client, protocol, 8);
+    let transport = headers(&mut frame, echo.macs, echo.destination, echo.client, protocol, 8);
     frame[transport] = kind;
     frame[transport + 4..transport + 6].copy_from_slice(&echo.identifier.to_be_bytes());
     frame[transport + 6..transport + 8].copy_from_slice(&echo.sequence.to_be_bytes());
@@ -379,8 +383,8 @@ mod tests {
         for (a, b) in [("10.0.2.100:4444", "192.0.2.1:80"), ("[fd00::64]:4444", "[2001:db8::1]:443")] {
             let (a, b): (SocketAddr, SocketAddr) = (a.parse().unwrap(), b.parse().unwrap());
             assert!(is_right(&datagram(MACS, a, b)));
-            let echo = Echo { client: a.ip(), destination: b.ip(), identifier: 7, sequence: 9, payload: b"abc" };
-            assert!(is_right(&echo_reply(MACS, &echo)));
+            let echo = Echo { macs: MACS, client: a.ip(), destination: b.ip(), identifier: 7, sequence: 9, payload: b"abc" };
+            assert!(is_right(&echo_reply(&echo)));
         }
     }
 

@@ -188,6 +188,11 @@ impl Relay {
         }
     }
 
+    /// Whether nothing more comes from this side.
+    pub fn has_ended(&self, side: Side) -> bool {
+        self.halves[side as usize].ended || self.ready[side as usize].ending
+    }
+
     /// Makes the end of both sockets a reset.
     pub fn reset(&self) {
         for socket in &self.sockets {

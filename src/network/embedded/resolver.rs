@@ -89,11 +89,6 @@ impl Resolver {
         self.servers.get(tries.checked_rem(self.servers.len())?).copied()
     }
 
-    /// The server to ask first.
-    pub fn first(&mut self) -> Option<SocketAddr> {
-        self.server(0)
-    }
-
     pub fn count(&self) -> usize {
         self.servers.len()
     }

@@ -1,5 +1,6 @@
-//! DNS over TCP where not every name may be asked for (guard.rs): each question is read whole and looked at, then asked of the host's first
-//! server over a connection of its own (RFC 7766). Where everything may be reached, such a connection is relayed like any other (tcp.rs).
+//! DNS over TCP where not every name may be asked for (guard.rs), or some are of containers (hub.rs): each question is read whole and looked
+//! at, then asked of the host's first server over a connection of its own (RFC 7766). Elsewhere such a connection is relayed like any other
+//! (tcp.rs).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -118,7 +119,12 @@ impl Engine {
         if self.guard.as_mut().is_some_and(|guard| !guard.admits_question(&question)) {
             return self.answer_with(key, framed(&dns::failure(&question, NXDOMAIN)));
         }
-        let connecting = self.resolver.first().map(|server| {
+        let client = self.sessions.get(key).and_then(|session| inet::peer_address(&session.client).ok());
+        let Some(client) = client else { return Err(io::ErrorKind::NotConnected.into()) };
+        if let Some(answer) = self.hub.as_ref().and_then(|hub| hub.answer(client.ip(), &question)) {
+            return self.answer_with(key, framed(&answer));
+        }
+        let connecting = self.server(client.ip(), 0).map(|server| {
             let socket = inet::socket(Transport::Tcp, server.ip())?;
             inet::connect(&socket, server).map(|()| socket)
         });

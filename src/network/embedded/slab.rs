@@ -53,6 +53,12 @@ impl<T> Slab<T> {
         used.map(|(index, (generation, _))| Key::new(index, *generation)).collect()
     }
 
+    /// All there are.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        let key = |(index, (generation, _)): (usize, &(u32, Option<T>))| Key::new(index, *generation);
+        self.entries.iter().enumerate().filter_map(move |entry| Some((key(entry), entry.1.1.as_ref()?)))
+    }
+
     /// Puts `value` where one has gone, or at the end.
     pub fn insert(&mut self, value: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -95,6 +101,7 @@ mod tests {
         assert_eq!((slab.get(a), slab.get(b), slab.get(c)), (None, Some(&"b"), Some(&"c")));
         assert_eq!(slab.remove(a), None);
         assert_eq!(slab.keys(), [c, b]);
+        assert_eq!(slab.iter().collect::<Vec<_>>(), [(c, &"c"), (b, &"b")]);
         assert_eq!(slab.get(Key::from_number(c.number() | 0xff << 56)), Some(&"c"));
     }
 }

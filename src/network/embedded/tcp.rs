@@ -1,13 +1,13 @@
 //! TCP: a container's SYN is held until the far end has said yes or no; a client of a published port is connected to the container
 //! from the client's own address.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::addresses::{self, Destination, destination};
+use super::addresses::{Destination, Inner, loopback};
 use super::engine::{Due, Engine, Source};
 use super::guard::Guard;
 use super::packet::{self, Captured, Syn, Verdict};
@@ -18,6 +18,9 @@ use crate::sys::inet::{self, Transport};
 
 /// How long a container may take to complete a handshake that the far end has completed.
 const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// How long what a container had sent may take that is gone, while others go on.
+const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// A connection that is being made.
 pub struct Attempt {
@@ -30,7 +33,7 @@ enum Origin {
     /// The container wants to get out.
     Container { syn: Box<Syn>, connected: bool },
     /// A client of a published port wants to get in.
-    Client { accepted: OwnedFd, port: u16 },
+    Client { accepted: OwnedFd, container: Inner, port: u16 },
 }
 
 impl Engine {
@@ -55,7 +58,8 @@ impl Engine {
             }
             return;
         }
-        let wanted = match destination(syn.destination, self.host_loopback) {
+        let wanted = match self.destination(syn.client.ip(), syn.destination) {
+            Destination::Outside(_) if self.is_closed() => Err(Verdict::NoRoute),
             Destination::Outside(_) if !self.admits("tcp", syn.destination.ip(), Some(syn.destination.port())) => {
                 Err(Verdict::Reset)
             }
@@ -66,7 +70,7 @@ impl Engine {
                 }
                 return;
             }
-            Destination::Dns => self.resolver.first().ok_or(Verdict::Reset),
+            Destination::Dns => self.server(syn.client.ip(), 0).ok_or(Verdict::Reset),
             Destination::Refused => Err(Verdict::Reset),
             Destination::Ignored => return,
         };
@@ -148,7 +152,7 @@ impl Engine {
 
     /// Whether a question over TCP is read here, and not relayed.
     fn looks_at_questions(&self) -> bool {
-        self.guard.as_ref().is_some_and(Guard::denies)
+        self.hub.is_some() || self.guard.as_ref().is_some_and(Guard::denies)
     }
 
     /// Connections of the container's whose handshake is complete.
@@ -161,7 +165,7 @@ impl Engine {
                 Err(_) => return,
             };
             let wanted = inet::local_address(&accepted).ok();
-            let is_question = |wanted| destination(wanted, self.host_loopback) == Destination::Dns;
+            let is_question = |wanted| self.destination(client.ip(), wanted) == Destination::Dns;
             if wanted.is_some_and(is_question) && self.looks_at_questions() {
                 if self.has_room_for_session() && self.draining.is_none() {
                     self.begin_session(accepted);
@@ -237,6 +241,29 @@ impl Engine {
         relay.dissolve(&mut self.pipes);
     }
 
+    /// The container at these addresses is gone: what it has sent is still delivered, and whatever has not come to its end soon will not.
+    pub(super) fn end_traffic(&mut self, addresses: &[IpAddr]) {
+        let is_its = |socket: &OwnedFd| inet::peer_address(socket).is_ok_and(|peer| addresses.contains(&peer.ip()));
+        let open = |relay: &Relay| !relay.has_ended(Side::Container) && is_its(relay.socket(Side::Container));
+        let relays: Vec<Key> = self.relays.iter().filter(|(_, relay)| open(relay)).map(|(key, _)| key).collect();
+        relays.into_iter().for_each(|key| self.later(LAST_WORDS, Due::Relay(key)));
+        let flows: Vec<Key> = self.flows.iter().filter(|(_, flow)| flow.is_of(addresses)).map(|(key, _)| key).collect();
+        flows.into_iter().for_each(|key| self.end_flow(key));
+        let wants = |attempt: &Attempt| match &attempt.origin {
+            Origin::Container { syn, .. } => addresses.contains(&syn.client.ip()),
+            Origin::Client { container, .. } => addresses.contains(&container.v4),
+        };
+        let attempts: Vec<Key> = self.attempts.iter().filter(|(_, attempt)| wants(attempt)).map(|(key, _)| key).collect();
+        attempts.into_iter().for_each(|key| self.give_up(key));
+    }
+
+    /// A container has been gone for a while that a relay was with.
+    pub(super) fn relay_due(&mut self, key: Key) {
+        if self.relays.get(key).is_some_and(|relay| !relay.has_ended(Side::Container)) {
+            self.end_relay(key, true);
+        }
+    }
+
     /// Clients of a published TCP port.
     pub(super) fn accept_clients(&mut self, index: usize) {
         loop {
@@ -249,17 +276,17 @@ impl Engine {
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ECONNABORTED)) => continue,
                 Err(_) => return,
             };
-            let port = published.mapping.container_port;
+            let (container, port) = (published.container, published.mapping.container_port);
             let _ = inet::set_relayed(&accepted);
-            self.connect_client(accepted, client, port);
+            self.connect_client(accepted, client, container, port);
         }
     }
 
-    fn connect_client(&mut self, accepted: OwnedFd, client: SocketAddr, port: u16) {
-        let container = SocketAddr::new(addresses::of(client.ip()).container, port);
-        match self.bound_as(client, container, Transport::Tcp) {
+    fn connect_client(&mut self, accepted: OwnedFd, client: SocketAddr, container: Inner, port: u16) {
+        let address = SocketAddr::new(container.like(client.ip()), port);
+        match self.bound_as(client, address, Transport::Tcp) {
             Ok(socket) => {
-                let key = self.attempts.insert(Attempt { socket, origin: Origin::Client { accepted, port } });
+                let key = self.attempts.insert(Attempt { socket, origin: Origin::Client { accepted, container, port } });
                 self.await_connect(key);
             }
             Err(_) => drop(inet::set_reset_on_close(&accepted)),
@@ -269,7 +296,7 @@ impl Engine {
     /// A socket in G that speaks to the container as `client`, or as the gateway where the client is on the host's loopback or its
     /// address is taken.
     pub(super) fn bound_as(&self, client: SocketAddr, container: SocketAddr, transport: Transport) -> std::io::Result<OwnedFd> {
-        let network = addresses::of(container.ip());
+        let network = self.networks.of(container.ip());
         let bind = |address: SocketAddr| {
             let socket = self.stock.take(transport, container.ip())?;
             inet::bind(&socket, address).and_then(|()| inet::connect(&socket, container)).map(|()| socket)
@@ -287,11 +314,13 @@ impl Engine {
         if !is_ipv6 {
             return self.give_up(key);
         }
-        let Some(Attempt { origin: Origin::Client { accepted, port }, .. }) = self.attempts.remove(key) else { return };
-        let container = SocketAddr::new(addresses::V4.container, port);
-        match self.bound_as(SocketAddr::new(addresses::V6.loopback, 0), container, Transport::Tcp) {
+        let Some(Attempt { origin: Origin::Client { accepted, container, port }, .. }) = self.attempts.remove(key) else {
+            return;
+        };
+        let address = SocketAddr::new(container.v4, port);
+        match self.bound_as(SocketAddr::new(loopback(container.v4), 0), address, Transport::Tcp) {
             Ok(socket) => {
-                let key = self.attempts.insert(Attempt { socket, origin: Origin::Client { accepted, port } });
+                let key = self.attempts.insert(Attempt { socket, origin: Origin::Client { accepted, container, port } });
                 self.await_connect(key);
             }
             Err(_) => drop(inet::set_reset_on_close(&accepted)),

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::addresses::{self, CONTAINER_MAC, DNS_PORT, GATEWAY_MAC, Network};
-use super::packet::{self, Verdict};
+use super::addresses::{CONTAINER, CONTAINER_MAC, DNS_PORT, GATEWAY_MAC, Network, Networks};
+use super::packet::{self, Mac, Verdict};
 use crate::network::netlink::nft::{Expression, Header, Reject, Transaction};
 use crate::network::netlink::route::{End, LOOPBACK};
 use crate::network::netlink::{Batch, Netlink, Subsystem};
@@ -29,6 +29,12 @@ const MTU: u32 = 65520;
 /// The interface's name in G and in C.
 const GATEWAY_LINK: &str = "gw0";
 const CONTAINER_LINK: &str = "eth0";
+/// The bridge of a user-defined network in its G, and a link of ours into it.
+pub const BRIDGE: &str = "br0";
+const INJECTING_LINK: &str = "in0";
+const INJECTING_MAC: Mac = [0x02, 0x72, 0x6c, 0, 0, 0x02];
+const INJECTED_LINK: &str = "in1";
+const INJECTED_MAC: Mac = [0x02, 0x72, 0x6c, 0, 0, 0x03];
 /// Asked of the kernel for bursts of SYNs; it gives what net.core.rmem_max allows.
 const SYN_BUFFER: i32 = 4 << 20;
 
@@ -42,42 +48,40 @@ pub struct Inside {
     pub captured: OwnedFd,
     /// Sent to, a frame comes from the container.
     pub injected: OwnedFd,
+    /// G, where others make links to it.
+    pub namespace: Option<OwnedFd>,
 }
 
 /// G, before there is a container beside it.
 pub struct Begun {
     namespace: OwnedFd,
     route: Netlink,
-    networks: Vec<&'static Network>,
+    networks: Networks,
     secret: [u8; 4],
     listeners: Vec<OwnedFd>,
     datagrams: Vec<OwnedFd>,
 }
 
 /// Makes G: this thread is in it from now on.
-pub fn begin(secret: [u8; 4]) -> Result<Begun> {
+pub fn begin(secret: [u8; 4], networks: Networks) -> Result<Begun> {
     process::unshare(process::ns::NET).context("cannot create the gateway's network namespace")?;
     let namespace = fs::File::open("/proc/thread-self/ns/net").context("cannot open the gateway's network namespace")?;
-    let mut networks = vec![&addresses::V4];
-    if Path::new("/proc/sys/net/ipv6").exists() {
-        networks.push(&addresses::V6);
-    }
     sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open G's ports")?;
     let route = Netlink::open(Subsystem::Route)?;
     let mut batch = Batch::default();
     batch.up(LOOPBACK);
-    for network in &networks {
+    for network in networks.all() {
         batch.everything_is_local(network.gateway, TABLE).rule(network.gateway, MARK, TABLE);
     }
     route.commit(batch).context("cannot set up the gateway's routes")?;
     Netlink::open(Subsystem::Netfilter)?.commit(rules(secret)).context("cannot set up the gateway's nftables rules")?;
-    let capture = |transport| networks.iter().map(|network| capturing(transport, network)).collect::<Result<Vec<_>>>();
+    let capture = |transport| networks.all().map(|network| capturing(transport, network)).collect::<Result<Vec<_>>>();
     let (listeners, datagrams) = (capture(Transport::Tcp)?, capture(Transport::Udp)?);
     Ok(Begun { namespace: namespace.into(), route, networks, secret, listeners, datagrams })
 }
 
 /// The value of a sysctl of this thread's network namespace.
-fn sysctl(name: &str, value: &str) -> std::io::Result<()> {
+pub fn sysctl(name: &str, value: &str) -> std::io::Result<()> {
     fs::write(Path::new("/proc/sys/net").join(name), value)
 }
 
@@ -132,6 +136,13 @@ fn capturing(transport: Transport, network: &Network) -> Result<OwnedFd> {
     make().map_err(|error: std::io::Error| anyhow::Error::new(error).context("cannot listen in the gateway"))
 }
 
+/// In a container's network namespace: it may open any of its ports, as under Docker, and ping where it has the groups for it.
+pub fn open_ports() -> Result<()> {
+    sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open the container's ports")?;
+    let _ = sysctl("ipv4/ping_group_range", "0 65535").or_else(|_| sysctl("ipv4/ping_group_range", "0 0"));
+    Ok(())
+}
+
 impl Begun {
     /// Joins G to the container's namespace, which has `lo` at most. This thread is in G again afterwards.
     pub fn connect(self, container: OwnedFd) -> Result<Inside> {
@@ -143,21 +154,60 @@ impl Begun {
         let link = net::interface_index(GATEWAY_LINK)?;
         let mut batch = Batch::default();
         batch.up(link);
-        for network in &self.networks {
+        for network in self.networks.all() {
             batch.address(link, network.gateway, network.prefix).address(link, network.host, network.prefix);
         }
         self.route.commit(batch).context("cannot set up the gateway's addresses")?;
-        let captured = packet_socket::open(GATEWAY_LINK, &packet::filter(self.secret)).context("cannot watch the link")?;
-        let _ = inet::set_receive_buffer(&captured, SYN_BUFFER);
-        let answering = |network: &&Network| {
-            let socket = inet::socket(Transport::Udp, network.gateway)?;
-            inet::bind(&socket, SocketAddr::new(network.gateway, DNS_PORT)).map(|()| socket)
-        };
-        let dns = self.networks.iter().map(answering).collect::<std::io::Result<_>>().context("cannot answer DNS")?;
+        let (captured, dns) = (self.captured(GATEWAY_LINK)?, self.answering()?);
         process::setns(container.as_fd(), process::ns::NET).context("cannot enter the container's network namespace")?;
         let injected = self.set_up_container();
         process::setns(self.namespace.as_fd(), process::ns::NET).context("cannot return to the gateway's network namespace")?;
-        Ok(Inside { listeners: self.listeners, datagrams: self.datagrams, dns, captured, injected: injected? })
+        let (listeners, datagrams) = (self.listeners, self.datagrams);
+        Ok(Inside { listeners, datagrams, dns, captured, injected: injected?, namespace: None })
+    }
+
+    /// Makes a bridge for links that others will make, and a link of its own to inject frames by. This thread stays in G.
+    pub fn bridge(self, mtu: u32) -> Result<Inside> {
+        for table in ["ip", "ip6", "arp"] {
+            // Else what goes from one container to another would come by our rules; there only where the kernel has the module.
+            let _ = sysctl(&format!("bridge/bridge-nf-call-{table}tables"), "0");
+        }
+        let _ = sysctl("ipv6/conf/default/accept_dad", "0");
+        let mut batch = Batch::default();
+        batch.bridge(&End { name: BRIDGE, mac: GATEWAY_MAC }, mtu);
+        let here = End { name: INJECTING_LINK, mac: INJECTING_MAC };
+        batch.veth(here, End { name: INJECTED_LINK, mac: INJECTED_MAC }, self.namespace.as_fd(), mtu);
+        self.route.commit(batch)?;
+        let bridge = net::interface_index(BRIDGE)?;
+        let (injecting, injected) = (net::interface_index(INJECTING_LINK)?, net::interface_index(INJECTED_LINK)?);
+        // No addresses there, and so no packets of its own.
+        let _ = sysctl(&format!("ipv6/conf/{INJECTING_LINK}/disable_ipv6"), "1");
+        let mut batch = Batch::default();
+        batch.up(bridge).enslave(injected, bridge).up(injected).up(injecting);
+        for network in self.networks.all() {
+            batch.address(bridge, network.gateway, network.prefix);
+        }
+        self.route.commit(batch).context("cannot set up the network's addresses")?;
+        let (captured, dns) = (self.captured(BRIDGE)?, self.answering()?);
+        let injected = packet_socket::open(INJECTING_LINK, &[]).context("cannot send on the network")?;
+        let namespace = Some(self.namespace);
+        Ok(Inside { listeners: self.listeners, datagrams: self.datagrams, dns, captured, injected, namespace })
+    }
+
+    fn captured(&self, link: &str) -> Result<OwnedFd> {
+        let captured = packet_socket::open(link, &packet::filter(self.secret)).context("cannot watch the link")?;
+        let _ = inet::set_receive_buffer(&captured, SYN_BUFFER);
+        Ok(captured)
+    }
+
+    fn answering(&self) -> Result<Vec<OwnedFd>> {
+        let socket = |network: &Network| {
+            let socket = inet::socket(Transport::Udp, network.gateway)?;
+            // Also for the address of a gateway that a container has left.
+            inet::set_transparent(&socket, network.gateway)?;
+            inet::bind(&socket, SocketAddr::new(network.gateway, DNS_PORT)).map(|()| socket)
+        };
+        self.networks.all().map(socket).collect::<std::io::Result<_>>().context("cannot answer DNS")
     }
 
     /// In C: addresses, routes, and what an ordinary container expects to be allowed.
@@ -165,13 +215,11 @@ impl Begun {
         let link = net::interface_index(CONTAINER_LINK)?;
         let mut batch = Batch::default();
         batch.up(link);
-        for network in &self.networks {
-            batch.address(link, network.container, network.prefix).default_route(network.gateway);
+        for network in self.networks.all() {
+            batch.address(link, CONTAINER.like(network.gateway), network.prefix).default_route(network.gateway);
         }
         Netlink::open(Subsystem::Route)?.commit(batch).context("cannot set up the container's addresses")?;
-        // A container may open any of its ports, as under Docker, and ping where it has the groups for it.
-        sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open the container's ports")?;
-        let _ = sysctl("ipv4/ping_group_range", "0 65535").or_else(|_| sysctl("ipv4/ping_group_range", "0 0"));
+        open_ports()?;
         packet_socket::open(CONTAINER_LINK, &[]).context("cannot send on the container's link")
     }
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 
-use super::addresses::{self, CONTAINER_MAC, Destination, GATEWAY_MAC, destination};
-use super::engine::{Due, Engine, Source};
+use super::addresses::{Destination, GATEWAY_MAC};
+use super::engine::{Due, Engine, Service, Source};
 use super::packet::{self, Verdict};
 use super::relay::Side;
 use super::slab::Key;
-use crate::network::ports::{Protocol, Published};
+use crate::network::ports::Protocol;
 use crate::sys::inet::{self, Datagram, Transport};
 
 /// How long a flow is kept that has only been spoken into, and one that was answered (nf_conntrack-sysctl.rst has 30 and 120).
@@ -35,6 +35,16 @@ pub struct Flow {
     answered: bool,
 }
 
+impl Flow {
+    /// Whether a container at one of these addresses is on its inner side.
+    pub fn is_of(&self, addresses: &[IpAddr]) -> bool {
+        match self.host {
+            Host::Own(_) => addresses.contains(&self.client.ip()),
+            Host::Published { .. } => inet::peer_address(&self.container).is_ok_and(|peer| addresses.contains(&peer.ip())),
+        }
+    }
+}
+
 /// The side of a flow that faces the host.
 enum Host {
     /// A socket of its own, connected.
@@ -49,8 +59,9 @@ impl Engine {
         for _ in 0..TURN {
             let Some(socket) = self.inside.datagrams.get(index) else { return };
             let Ok(Datagram { length, from, to: Some(to) }) = inet::receive_from(socket, &mut self.buffer) else { return };
-            match destination(to, self.host_loopback) {
-                Destination::Dns => self.question(from, length),
+            match self.destination(from.ip(), to) {
+                Destination::Outside(_) if self.is_closed() => self.refuse(from, to),
+                Destination::Dns => self.question(from, to.ip(), length),
                 Destination::Outside(wanted) => self.first(from, to, wanted, length),
                 Destination::Refused => self.refuse(from, to),
                 Destination::Ignored => {}
@@ -160,7 +171,7 @@ impl Engine {
                 (Side::Container, Host::Published { index, local }) => {
                     flow.answered = true;
                     // The place of one that is withdrawn may be another's by now.
-                    let same = |there: &&Published| there.mapping.host_port == flow.destination.port();
+                    let same = |there: &&Service| there.mapping.host_port == flow.destination.port();
                     match self.published.get(*index).and_then(Option::as_ref).filter(same) {
                         Some(published) => inet::send_from(published.socket.as_fd(), bytes, flow.client, *local),
                         None => return self.end_flow(key),
@@ -202,7 +213,7 @@ impl Engine {
             let Ok(Datagram { length, from, to }) = inet::receive_from(&published.socket, &mut self.buffer) else { return };
             let Some(local) = to.map(|to| to.ip()).or(mapping.host_ip) else { continue };
             let id = (from, SocketAddr::new(local, mapping.host_port));
-            let container = SocketAddr::new(addresses::of(from.ip()).container, mapping.container_port);
+            let container = SocketAddr::new(published.container.like(from.ip()), mapping.container_port);
             let key = self.flow_of.get(&id).copied().or_else(|| {
                 self.make_room();
                 let socket = self.bound_as(from, container, Transport::Udp).ok()?;
@@ -216,6 +227,3 @@ impl Engine {
         }
     }
 }
-
-/// The Ethernet addresses of a frame to the container.
-pub const TO_CONTAINER: (packet::Mac, packet::Mac) = (GATEWAY_MAC, CONTAINER_MAC);

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::{Batch, CREATE};
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_NEWRULE: u16 = 32;
@@ -13,11 +14,13 @@ const RTM_NEWRULE: u16 = 32;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -87,6 +90,30 @@ impl Batch {
                 });
             });
         })
+    }
+
+    /// A bridge, which sends what is for a group to everybody: nobody there tells it who is in one.
+    pub fn bridge(&mut self, bridge: &End, mtu: u32) -> &mut Batch {
+        self.request("create a bridge", RTM_NEWLINK, CREATE, &ifinfo(0, false), |a| {
+            a.string(IFLA_IFNAME, bridge.name);
+            a.bytes(IFLA_ADDRESS, &bridge.mac);
+            a.number(IFLA_MTU, mtu);
+            a.nest(IFLA_LINKINFO, &[], |a| {
+                a.string(IFLA_INFO_KIND, "bridge");
+                a.nest(IFLA_INFO_DATA, &[], |a| a.bytes(IFLA_BR_MCAST_SNOOPING, &[0]));
+            });
+        })
+    }
+
+    /// Makes a link a port of a bridge.
+    pub fn enslave(&mut self, index: u32, bridge: u32) -> &mut Batch {
+        let fixed = ifinfo(index, false);
+        self.request("join a bridge", RTM_NEWLINK, 0, &fixed, |a| a.number(IFLA_MASTER, bridge))
+    }
+
+    /// Deletes a link, and its peer.
+    pub fn delete(&mut self, index: u32) -> &mut Batch {
+        self.request("delete a link", RTM_DELLINK, 0, &ifinfo(index, false), |_| ())
     }
 
     /// Brings a link up.

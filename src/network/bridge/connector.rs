@@ -1,0 +1,409 @@
+//! Connector: holds one container's places on its networks.
+//!
+//! Started by Monitor as a Carrier (carrier.rs), a fork without exec. Namespaces: user U, the rest the host's; a thread that lives for the
+//! moment enters a hub's network namespace and the container's, to make the link between them. Owns a conversation with Monitor and one
+//! with the hub of each network (wire.rs), which it starts where there is none; until it is connected also one with Init, and the
+//! container's network namespace for networks that are joined later. Waits for all of these. Ends with Monitor or with a hub: Monitor
+//! starts another then, which joins again. No packet ever comes here, so it keeps the capabilities of U.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::join::mac;
+use super::leases::{self, Attachment};
+use super::wire::{self, FromHub, Member, Named, ToHub};
+use crate::network::carrier::{self, Carrier, Order};
+use crate::network::embedded::hub;
+use crate::network::embedded::topology::{self, BRIDGE};
+use crate::network::netlink::route::End;
+use crate::network::netlink::{Batch, Netlink, Subsystem};
+use crate::network::ports::{PortMapping, Published};
+use crate::role::Role;
+use crate::sys::process::{self, Fork, ns};
+use crate::sys::{fs, net, sock};
+
+/// The container, as its networks know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Party<'a> {
+    pub id: &'a str,
+    pub name: &'a str,
+    pub hostname: &'a str,
+    /// In the order of their interfaces: eth0, eth1, …
+    pub attachments: &'a [Attachment],
+    /// How it calls others.
+    pub links: &'a [(String, String)],
+    /// Name servers to ask instead of the host's.
+    pub servers: &'a [IpAddr],
+    /// What it takes for a name server, whatever networks it has left since.
+    pub resolvers: &'a [IpAddr],
+    pub host_loopback: bool,
+}
+
+/// Forks the connector of a container; `store` is the store's directory. The caller is a member of U with one thread.
+pub fn start(party: Party, published: &mut Vec<Published>, store: BorrowedFd) -> Result<Carrier> {
+    let live = |monitor, init| live(party, std::mem::take(published), store, monitor, init);
+    Carrier::start("container's connector", live)
+}
+
+fn live(party: Party, published: Vec<Published>, store: BorrowedFd, monitor: OwnedFd, init: OwnedFd) -> ! {
+    let sockets = published.iter().map(|published| published.socket.as_raw_fd());
+    let keep: Vec<i32> = sockets.chain([store, monitor.as_fd(), init.as_fd()].map(|fd| fd.as_raw_fd())).collect();
+    let _ = process::close_all_but(&keep);
+    process::set_title(&Role::Connector.title(party.name), &Role::Connector.comm());
+    let _ = process::set_parent_death_signal(libc::SIGKILL);
+    let _ = nix::unistd::chdir(c"/");
+    let begun = Connector::begin(party, published, store, &init);
+    carrier::report(init.as_fd(), &begun);
+    drop(init);
+    if let Ok(mut connector) = begun {
+        let _ = connector.stay(&monitor);
+    }
+    process::exit_now(1)
+}
+
+/// See the module.
+struct Connector<'a> {
+    party: Party<'a>,
+    store: BorrowedFd<'a>,
+    container: OwnedFd,
+    joined: Vec<Joined>,
+}
+
+/// A network that the container is on.
+struct Joined {
+    attachment: Attachment,
+    hub: OwnedFd,
+    /// The names there, where there are other networks that want to know.
+    names: Vec<Named>,
+}
+
+impl<'a> Connector<'a> {
+    fn begin(party: Party<'a>, published: Vec<Published>, store: BorrowedFd<'a>, init: &OwnedFd) -> Result<Connector<'a>> {
+        // While Init still makes its namespace.
+        let mut hubs = Vec::new();
+        for attachment in party.attachments {
+            hubs.push(enter(&party, attachment, store).with_context(|| refused(attachment))?);
+        }
+        let (_, fds) = sock::receive(init.as_fd(), &mut [0; 8]).context("cannot hear the container's first process")?;
+        let container = fds.into_iter().next().context("the container's first process gave up")?;
+        let mut connector = Connector { party, store, container, joined: Vec::new() };
+        for ((hub, network), attachment) in hubs.into_iter().zip(party.attachments) {
+            connector.link(network, attachment).with_context(|| refused(attachment))?;
+            connector.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
+        }
+        for Published { socket, mapping } in published {
+            connector.publish(&mapping, Some(socket.as_fd()))?;
+        }
+        connector.watch()?;
+        Ok(connector)
+    }
+
+    /// Makes the interface by which the container is on a network.
+    fn link(&self, network: OwnedFd, attachment: &Attachment) -> Result<()> {
+        let plug = Plug {
+            network: network.as_fd(),
+            container: self.container.as_fd(),
+            attachment,
+            port: format!("v{}", &self.party.id[..self.party.id.len().min(12)]),
+            leads_out: !attachment.internal && self.primary().is_none(),
+        };
+        elsewhere(|| plug.make())
+    }
+
+    fn join(&mut self, attachment: &Attachment) -> Result<()> {
+        let (hub, network) = enter(&self.party, attachment, self.store).with_context(|| refused(attachment))?;
+        self.link(network, attachment).with_context(|| refused(attachment))?;
+        self.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
+        self.watch()
+    }
+
+    /// The interface goes, and with the conversation the membership. Another network leads out then, where there is one.
+    fn leave(&mut self, id: &str) -> Result<()> {
+        let Some(at) = self.joined.iter().position(|joined| joined.attachment.network_id == id) else { return Ok(()) };
+        let left = self.joined.remove(at).attachment;
+        let next = self.joined.iter().map(|joined| &joined.attachment).find(|other| !other.internal && !left.internal);
+        elsewhere(|| {
+            process::setns(self.container.as_fd(), ns::NET).context("cannot enter the container's network namespace")?;
+            let netlink = Netlink::open(Subsystem::Route)?;
+            remove(&netlink, &left.interface)?;
+            next.map_or(Ok(()), |next| lead_out(&netlink, next))
+        })?;
+        (0..self.joined.len()).try_for_each(|index| self.tell_peers(index))
+    }
+
+    /// The hub that the container reaches the world by.
+    fn primary(&self) -> Option<&Joined> {
+        self.joined.iter().find(|joined| !joined.attachment.internal)
+    }
+
+    fn publish(&self, mapping: &PortMapping, socket: Option<BorrowedFd>) -> Result<()> {
+        let joined = self.primary().context("its networks are internal: nobody comes in from outside")?;
+        let sockets: Vec<BorrowedFd> = socket.into_iter().collect();
+        self.ask(joined, &ToHub::Publish(mapping.clone()), &sockets)
+    }
+
+    fn withdraw(&self, mapping: &PortMapping) -> Result<()> {
+        self.primary().map_or(Ok(()), |joined| self.ask(joined, &ToHub::Withdraw(mapping.clone()), &[]))
+    }
+
+    /// Asks a hub and waits for the answer. Names that come in between are asked for anew.
+    fn ask(&self, joined: &Joined, request: &ToHub, fds: &[BorrowedFd]) -> Result<()> {
+        wire::send(&joined.hub, request, fds).context("cannot reach the network")?;
+        loop {
+            match wire::receive::<FromHub>(&joined.hub)? {
+                Some((FromHub::Names(_), _)) => {
+                    wire::send(&joined.hub, &ToHub::Watch, &[]).context("cannot reach the network")?
+                }
+                Some((FromHub::Refused(failure), _)) => return Err(failure.into()),
+                Some(_) => return Ok(()),
+                None => bail!("the network is gone"),
+            }
+        }
+    }
+
+    /// On several networks the names of each are to be known on the others, and are before this returns: the payload may ask at once.
+    fn watch(&mut self) -> Result<()> {
+        if self.joined.len() < 2 {
+            return Ok(());
+        }
+        for joined in &mut self.joined {
+            wire::send(&joined.hub, &ToHub::Watch, &[]).context("cannot reach the network")?;
+            joined.names = loop {
+                match wire::receive::<FromHub>(&joined.hub)? {
+                    Some((FromHub::Names(names), _)) => break names,
+                    Some(_) => {}
+                    None => bail!("the network \"{}\" is gone", joined.attachment.network),
+                }
+            };
+        }
+        (0..self.joined.len()).try_for_each(|index| self.tell_peers(index))
+    }
+
+    /// Until Monitor or a hub ends.
+    fn stay(&mut self, monitor: &OwnedFd) -> Result<()> {
+        fn reads(fd: BorrowedFd<'_>) -> PollFd<'_> {
+            PollFd::new(fd, PollFlags::POLLIN)
+        }
+        loop {
+            let hubs = self.joined.iter().map(|joined| reads(joined.hub.as_fd()));
+            let mut set: Vec<PollFd> = std::iter::once(reads(monitor.as_fd())).chain(hubs).collect();
+            match poll(&mut set, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other.context("cannot wait")?,
+            };
+            let ready: Vec<bool> = set.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+            for index in (1..ready.len()).filter(|&index| ready[index]) {
+                self.hear(index - 1)?;
+            }
+            if ready[0] {
+                let Some((order, socket)) = carrier::next_order(monitor.as_fd())? else { return Ok(()) };
+                if matches!(order, Order::Finish) {
+                    // What the container had sent is the hubs' to deliver.
+                    return Ok(());
+                }
+                carrier::report(monitor.as_fd(), &self.obey(&order, socket));
+            }
+        }
+    }
+
+    /// Names have changed on a network: the other hubs hear of it.
+    fn hear(&mut self, index: usize) -> Result<()> {
+        match wire::receive::<FromHub>(&self.joined[index].hub)? {
+            Some((FromHub::Names(names), _)) => self.joined[index].names = names,
+            Some(_) => return Ok(()),
+            None => bail!("the network \"{}\" is gone", self.joined[index].attachment.network),
+        }
+        (0..self.joined.len()).filter(|other| *other != index).try_for_each(|other| self.tell_peers(other))
+    }
+
+    /// A hub hears the names on the other networks.
+    fn tell_peers(&self, index: usize) -> Result<()> {
+        let others = self.joined.iter().enumerate().filter(|(other, _)| *other != index);
+        let peers = others.flat_map(|(_, joined)| joined.names.clone()).collect();
+        wire::send(&self.joined[index].hub, &ToHub::Peers(peers), &[]).context("cannot reach the network")
+    }
+
+    fn obey(&mut self, order: &Order, socket: Option<OwnedFd>) -> Result<()> {
+        match order {
+            Order::Publish(mapping) => self.publish(mapping, socket.as_ref().map(|socket| socket.as_fd())),
+            Order::Withdraw(mapping) => self.withdraw(mapping),
+            Order::Join(attachment) => self.join(attachment),
+            Order::Leave(id) => self.leave(id),
+            Order::Finish => Ok(()),
+        }
+    }
+}
+
+fn refused(attachment: &Attachment) -> String {
+    format!("cannot join network \"{}\"", attachment.network)
+}
+
+/// Name of a hub's socket in the network's directory.
+const SOCKET: &str = "hub";
+/// How long a hub of another user namespace may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Becomes a member: returns the conversation with the network's hub, which is started where there is none, and its network namespace.
+fn enter(party: &Party, attachment: &Attachment, store: BorrowedFd) -> Result<(OwnedFd, OwnedFd)> {
+    let path = CString::new(format!("networks/{}", attachment.network))?;
+    let open = |directory: BorrowedFd, path: &CStr| fs::open_beneath(directory, path, libc::O_RDONLY | libc::O_DIRECTORY, 0);
+    let directory = open(store, &path).context("cannot open its directory")?;
+    // The directory's own lock is about its leases as a whole (leases.rs).
+    let lock = File::from(open(directory.as_fd(), &CString::new(leases::DIRECTORY)?).context("cannot open its leases")?);
+    let member = Member {
+        userns: hub::own_userns()?,
+        named: Named { names: names(party, attachment), addresses: attachment.places().map(|place| place.address).collect() },
+        links: party.links.to_vec(),
+        servers: party.servers.to_vec(),
+        resolvers: party.resolvers.to_vec(),
+        host_loopback: party.host_loopback,
+    };
+    loop {
+        let (conversation, is_ours) = match sock::connect(directory.as_fd(), SOCKET) {
+            Ok(conversation) => (conversation, false),
+            Err(_) => match begin_hub(attachment, directory.as_fd(), &lock)? {
+                Some(conversation) => (conversation, true),
+                None => continue,
+            },
+        };
+        // Of one that has ended already the answer tells.
+        let _ = wire::send(&conversation, &ToHub::Join(Box::new(member.clone())), &[]);
+        match wire::receive::<FromHub>(&conversation) {
+            Ok(Some((FromHub::Joined, fds))) => {
+                let network = fds.into_iter().next().context("the network's namespace did not come along")?;
+                return Ok((conversation, network));
+            }
+            Ok(Some((FromHub::Refused(failure), _))) => return Err(failure.into()),
+            Ok(Some(_)) => await_end(&conversation)?,
+            Ok(None) | Err(_) if is_ours => bail!("its hub died"),
+            // It ended between our connecting and its hearing of it.
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
+/// What is left of a hub in another user namespace is ending, and ends this conversation.
+fn await_end(conversation: &OwnedFd) -> Result<()> {
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(conversation.as_fd(), PollFlags::POLLIN)], patience) {
+        Ok(0) => bail!("it is in use by containers of another user namespace"),
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error).context("cannot wait for the network's hub"),
+    }
+}
+
+/// The container's name, what else it is called, and its short id.
+pub fn names(party: &Party, attachment: &Attachment) -> Vec<String> {
+    let short = &party.id[..party.id.len().min(12)];
+    let mut names = vec![party.name.to_string()];
+    let others = attachment.aliases.iter().map(String::as_str).chain([party.hostname, short]);
+    for name in others.filter(|name| !name.is_empty()) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.into());
+        }
+    }
+    names
+}
+
+/// Starts a network's hub; None where another has done so meanwhile. The conversation with it is there from its beginning.
+fn begin_hub(attachment: &Attachment, directory: BorrowedFd, lock: &File) -> Result<Option<OwnedFd>> {
+    lock.lock().context("cannot lock the network")?;
+    if sock::connect(directory, SOCKET).is_ok() {
+        lock.unlock().context("cannot unlock the network")?;
+        return Ok(None);
+    }
+    let listener = sock::listen(directory, SOCKET).context("cannot listen for the network")?;
+    let (ours, theirs) = sock::pair().context("cannot create a socket pair")?;
+    // By way of a child that ends at once, for the hub may outlive us and is nobody's to wait for.
+    match process::fork(0).context("cannot start the network's hub")? {
+        Fork::Child => match process::fork(0) {
+            Ok(Fork::Child) => hub::live(attachment, listener, theirs),
+            other => process::exit_now(u8::from(other.is_err())),
+        },
+        Fork::Parent(child) => drop(child.wait().context("cannot start the network's hub")?),
+    }
+    // Unlocked and not merely closed: whoever was forked meanwhile has copies.
+    lock.unlock().context("cannot unlock the network")?;
+    Ok(Some(ours))
+}
+
+/// A link between a hub's network namespace and a container's.
+struct Plug<'a> {
+    network: BorrowedFd<'a>,
+    container: BorrowedFd<'a>,
+    attachment: &'a Attachment,
+    /// At the bridge.
+    port: String,
+    /// The container's way to everywhere else.
+    leads_out: bool,
+}
+
+/// In a thread of its own: namespaces are a thread's, and from the container's there is no way back to the host's.
+fn elsewhere(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+    std::thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow!("the connecting thread died"))?
+}
+
+/// Everything is reached by way of this network from now on.
+fn lead_out(netlink: &Netlink, attachment: &Attachment) -> Result<()> {
+    let mut batch = Batch::default();
+    for place in attachment.places() {
+        batch.default_route(place.gateway);
+    }
+    netlink.commit(batch).context("cannot set up the container's routes")
+}
+
+impl Plug<'_> {
+    /// What an earlier one has left is replaced.
+    fn make(&self) -> Result<()> {
+        let interface = &self.attachment.interface;
+        process::setns(self.container, ns::NET).context("cannot enter the container's network namespace")?;
+        let inner = Netlink::open(Subsystem::Route)?;
+        remove(&inner, interface)?;
+        process::setns(self.network, ns::NET).context("cannot enter the network's namespace")?;
+        let outer = Netlink::open(Subsystem::Route)?;
+        remove(&outer, &self.port)?;
+        let address = mac(&self.attachment.mac)?;
+        // The other end's differs in one bit, and so is as unique.
+        let [first, rest @ ..] = address;
+        let [b, c, d, e, f] = rest;
+        let mut batch = Batch::default();
+        let here = End { name: &self.port, mac: [first ^ 0x04, b, c, d, e, f] };
+        let there = End { name: interface, mac: address };
+        batch.veth(here, there, self.container, self.attachment.mtu);
+        outer.commit(batch)?;
+        let port = net::interface_index(&self.port)?;
+        let _ = topology::sysctl(&format!("ipv6/conf/{}/disable_ipv6", self.port), "1");
+        let mut batch = Batch::default();
+        batch.enslave(port, net::interface_index(BRIDGE)?).up(port);
+        outer.commit(batch)?;
+        process::setns(self.container, ns::NET).context("cannot enter the container's network namespace")?;
+        let _ = topology::sysctl(&format!("ipv6/conf/{}/accept_dad", interface), "0");
+        let index = net::interface_index(interface)?;
+        let mut batch = Batch::default();
+        batch.up(index);
+        for place in self.attachment.places() {
+            batch.address(index, place.address, place.prefix);
+        }
+        inner.commit(batch).context("cannot set up the container's addresses")?;
+        if self.leads_out {
+            lead_out(&inner, self.attachment)?;
+        }
+        topology::open_ports()
+    }
+}
+
+fn remove(netlink: &Netlink, interface: &str) -> Result<()> {
+    let Ok(index) = net::interface_index(interface) else { return Ok(()) };
+    let mut batch = Batch::default();
+    batch.delete(index);
+    // Its peer's namespace may be going at this moment.
+    let _ = netlink.commit(batch);
+    Ok(())
+}
