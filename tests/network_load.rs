@@ -1,5 +1,5 @@
-//! Many connections and flows at once through the gateway. `RL_TEST_LOAD=10` multiplies them: 10,000 connections at once, 30,000 one after
-//! another and 5,000 flows, for which the caller needs a hard limit of 65536 descriptors (benches/README.md).
+//! Many connections and flows at once through the gateway. `RL_TEST_LOAD=9` multiplies them: 9,000 connections at once, 27,000 one after
+//! another and 4,500 flows, for which the caller needs a hard limit of 20,000 descriptors (benches/README.md).
 
 mod support;
 
