@@ -3,7 +3,7 @@
 mod support;
 use serde_json::{Value, json};
 use std::fs;
-use support::{Feature, Rl, Run, image, in_shell, require, run};
+use support::{Feature, Rl, Run, eventually, image, in_shell, require, run};
 
 /// Runs alpine with these flags: it must fail as Docker does, in one line that contains `words` (beside a remedy).
 #[track_caller]
@@ -224,6 +224,19 @@ fn each_namespace_is_the_containers_own_unless_shared() {
             assert_eq!(namespace == hosts(kind), *kind == shared, "{kind} with {flag}: {namespace}");
         }
     }
+}
+
+#[test]
+fn what_a_payload_among_the_hosts_processes_has_started_ends_with_it() {
+    require!(Feature::Image("alpine"));
+    let rl = Rl::new();
+    let left = |script: &str| -> Vec<String> {
+        rl.sh(&["--pid", "host"], script).code(3).stdout().split_whitespace().map(String::from).collect()
+    };
+    let pids = left("sleep 1000 >/dev/null 2>&1 & echo $!; (sleep 1000 >/dev/null 2>&1 & echo $!); exit 3");
+    assert_eq!(pids.len(), 2);
+    let lives = |pid: &String| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with("sleep"));
+    eventually("they are gone", || !pids.iter().any(lives));
 }
 
 #[test]

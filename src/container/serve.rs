@@ -596,8 +596,12 @@ impl<'a> Server<'a> {
         wire::send(&caller.socket, &FromMonitor::MonitorDone, &fds)
     }
 
-    /// The payload has ended, and with its PID namespace all that was executed in it.
+    /// The payload has ended, and with its PID namespace all that was executed in it. Without one of its own its session has to be ended;
+    /// who has left that is found in the cgroup, where there is one.
     pub fn settle(&mut self) {
+        if let (Some(init), false) = (self.state.pid, self.config.spec.linux.has("pid")) {
+            executed::kill_session(init);
+        }
         self.outputs.drain();
         self.egress.drain();
         self.end_checks();

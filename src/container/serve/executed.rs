@@ -207,11 +207,7 @@ impl Executed {
 
     /// Kills it and all of its session: what it has left in the background too.
     pub(super) fn kill(&self) {
-        for pid in record::session_members(self.child.pid) {
-            if let Ok(member) = process::pidfd_open(pid) {
-                let _ = process::pidfd_signal(member.as_fd(), libc::SIGKILL);
-            }
-        }
+        kill_session(self.child.pid);
         let _ = self.child.signal(libc::SIGKILL);
     }
 
@@ -221,6 +217,15 @@ impl Executed {
         match self.failure.clone() {
             Some(failure) => self.tell(&FromMonitor::MonitorFailed(failure), &[]),
             None => self.tell(&FromMonitor::MonitorEnded { exit_code }, &[]),
+        }
+    }
+}
+
+/// Kills all of a session, whose number is nobody else's as long as it has members.
+pub(super) fn kill_session(leader: i32) {
+    for pid in record::session_members(leader) {
+        if let Ok(member) = process::pidfd_open(pid) {
+            let _ = process::pidfd_signal(member.as_fd(), libc::SIGKILL);
         }
     }
 }
