@@ -429,3 +429,53 @@ fn a_stopped_container_joins_a_network_and_leaves_it() {
     rl.cmd(["create", "--name", "alone", &image]).ok();
     rl.cmd(["network", "connect", "back", "alone"]).code(1).says("has the network gateway");
 }
+
+#[test]
+fn a_container_that_is_renamed_is_found_by_its_new_name() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    rl.cmd(["network", "create", "back"]).ok();
+    server(&rl, "db", &["--network", "back"]);
+    server(&rl, "web", &["--network", "back"]);
+    rl.cmd(["rename", "db", "store"]).ok();
+    assert_eq!(in_container(&rl, "web", &until("nc store 7")).ok().stdout(), "db");
+    in_container(&rl, "web", "nslookup db.rl.internal").code(1);
+}
+
+/// It moves whatever containers send, so a mistake in it must be worth little.
+#[test]
+fn a_hub_has_no_capability_and_nobody_may_look_into_it() {
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Root(false));
+    let rl = Rl::new();
+    let network = format!("cap-{}", std::process::id());
+    rl.cmd(["network", "create", &network]).ok();
+    server(&rl, "web", &["--network", &network]);
+    let pid = hubs(&network)[0];
+    let mut threads = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_string();
+        assert_eq!(field("NoNewPrivs:"), "1");
+        threads.push((field("CapEff:"), field("CapPrm:")));
+    }
+    threads.sort();
+    let set = |bits: u64| (format!("{bits:016x}"), format!("{bits:016x}"));
+    // The one that makes sockets in the hub's namespace keeps CAP_NET_RAW.
+    assert_eq!(threads, [set(0), set(1 << 13)]);
+    assert!(std::fs::read_dir(format!("/proc/{pid}/fd")).is_err(), "its descriptors can be listed");
+}
+
+#[test]
+fn names_are_told_over_tcp_too() {
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("python3"));
+    let rl = Rl::new();
+    rl.cmd(["network", "create", "back"]).ok();
+    server(&rl, "db", &["--network", "back"]);
+    let script = "import socket,struct\n\
+        server=open('/etc/resolv.conf').read().split('nameserver ')[1].split()[0]\n\
+        ask=struct.pack('>6H',7,256,1,0,0,0)+b'\\x02db\\x00'+struct.pack('>2H',1,1)\n\
+        s=socket.create_connection((server,53),20); s.sendall(struct.pack('>H',len(ask))+ask)\n\
+        got=s.recv(2000); print(socket.inet_ntoa(got[-4:]))";
+    let got = rl.cmd(["run", "--rm", "--network", "back", "rootfs:/", "/usr/bin/python3", "-c", script]).ok();
+    assert_eq!(got.stdout(), address(&rl, "db", "back"));
+}

@@ -34,7 +34,7 @@ use super::uplink::{Change, Uplink};
 use super::wire::{self, FromClient, FromMonitor};
 use crate::error::{Advise, Failure};
 use crate::network::ports::{PortMapping, Published};
-use crate::network::{self, Network, Order, Subject};
+use crate::network::{self, Network, NetworkMode, Order, Subject};
 use crate::oci::runtime::Resources;
 use crate::sys::failpoint::milestone;
 use crate::sys::process::{Child, Exit};
@@ -408,7 +408,7 @@ impl<'a> Server<'a> {
                 }
             }
             FromClient::ClientPause(pause) => self.pause(pause, payload.as_deref())?,
-            FromClient::ClientRename(name) => self.rename(name)?,
+            FromClient::ClientRename(name) => self.rename(name, payload.as_deref())?,
             FromClient::ClientUpdate { restart, resources } => self.update(restart, resources.map(|resources| *resources))?,
             FromClient::ClientPublish(mapping) => self.publish(mapping, fds, payload.as_deref())?,
             FromClient::ClientWithdraw(mapping) => self.withdraw(&mapping, payload.as_deref())?,
@@ -584,7 +584,11 @@ impl<'a> Server<'a> {
         self.scope.take().map_or(Ok(()), |scope| scope.cgroup.retire())
     }
 
-    fn rename(&mut self, name: String) -> Result<()> {
+    fn rename(&mut self, name: String, payload: Option<&Payload>) -> Result<()> {
+        if let (NetworkMode::User(_), Some(payload)) = (&self.config.network, payload) {
+            // Where that is down, what comes in its place knows the name.
+            let _ = payload.uplink.order(&Order::Rename(name.clone()), None);
+        }
         self.config = Config { name, named: true, ..self.config.clone() };
         record::write_json(&self.directory, "config.json", &self.config)
     }

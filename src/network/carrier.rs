@@ -41,6 +41,8 @@ pub enum Order {
     Join(Box<Attachment>),
     /// And no longer on the one with this id.
     Leave(String),
+    /// From now on others find it by this name.
+    Rename(String),
     /// The container has ended: serve no port any more, deliver what it had sent, and end. Who has nothing to deliver does not answer.
     Finish,
 }

@@ -351,7 +351,9 @@ fn obey(program: &Program, api: &Path, order: &Order) -> Result<()> {
     match (program, order) {
         (Program::Slirp(slirp), Order::Publish(port)) => publish(slirp, port, api),
         (_, Order::Finish) => Ok(()),
-        (_, Order::Join(_) | Order::Leave(_)) => Err(anyhow!("only who is on user-defined networks can join or leave one")),
+        (_, Order::Join(_) | Order::Leave(_) | Order::Rename(_)) => {
+            Err(anyhow!("only who is on user-defined networks can join or leave one"))
+        }
         (Program::Slirp(_), Order::Withdraw(port)) => withdraw(port, api),
         (Program::Pasta(_), _) => Err(anyhow!("pasta takes its ports at the start only"))
             .hint(|| "the network gateway, which is the default, can change them while the container runs"),

@@ -74,6 +74,8 @@ struct Connector<'a> {
     store: BorrowedFd<'a>,
     container: OwnedFd,
     joined: Vec<Joined>,
+    /// Its name, where that is another by now.
+    renamed: Option<String>,
 }
 
 /// A network that the container is on.
@@ -93,7 +95,7 @@ impl<'a> Connector<'a> {
         }
         let (_, fds) = sock::receive(init.as_fd(), &mut [0; 8]).context("cannot hear the container's first process")?;
         let container = fds.into_iter().next().context("the container's first process gave up")?;
-        let mut connector = Connector { party, store, container, joined: Vec::new() };
+        let mut connector = Connector { party, store, container, joined: Vec::new(), renamed: None };
         for ((hub, network), attachment) in hubs.into_iter().zip(party.attachments) {
             connector.link(network, attachment).with_context(|| refused(attachment))?;
             connector.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
@@ -118,7 +120,8 @@ impl<'a> Connector<'a> {
     }
 
     fn join(&mut self, attachment: &Attachment) -> Result<()> {
-        let (hub, network) = enter(&self.party, attachment, self.store).with_context(|| refused(attachment))?;
+        let party = Party { name: self.renamed.as_deref().unwrap_or(self.party.name), ..self.party };
+        let (hub, network) = enter(&party, attachment, self.store).with_context(|| refused(attachment))?;
         self.link(network, attachment).with_context(|| refused(attachment))?;
         self.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
         self.watch()
@@ -236,6 +239,13 @@ impl<'a> Connector<'a> {
             Order::Withdraw(mapping) => self.withdraw(mapping),
             Order::Join(attachment) => self.join(attachment),
             Order::Leave(id) => self.leave(id),
+            Order::Rename(name) => {
+                let party = Party { name, ..self.party };
+                let again = |joined: &Joined| self.ask(joined, &ToHub::Join(Box::new(member(&party, &joined.attachment)?)), &[]);
+                self.joined.iter().try_for_each(again)?;
+                self.renamed = Some(name.clone());
+                Ok(())
+            }
             Order::Finish => Ok(()),
         }
     }
@@ -257,14 +267,7 @@ fn enter(party: &Party, attachment: &Attachment, store: BorrowedFd) -> Result<(O
     let directory = open(store, &path).context("cannot open its directory")?;
     // The directory's own lock is about its leases as a whole (leases.rs).
     let lock = File::from(open(directory.as_fd(), &CString::new(leases::DIRECTORY)?).context("cannot open its leases")?);
-    let member = Member {
-        userns: hub::own_userns()?,
-        named: Named { names: names(party, attachment), addresses: attachment.places().map(|place| place.address).collect() },
-        links: party.links.to_vec(),
-        servers: party.servers.to_vec(),
-        resolvers: party.resolvers.to_vec(),
-        host_loopback: party.host_loopback,
-    };
+    let member = member(party, attachment)?;
     loop {
         let (conversation, is_ours) = match sock::connect(directory.as_fd(), SOCKET) {
             Ok(conversation) => (conversation, false),
@@ -287,6 +290,19 @@ fn enter(party: &Party, attachment: &Attachment, store: BorrowedFd) -> Result<(O
             Ok(None) | Err(_) => {}
         }
     }
+}
+
+/// The container as a hub is to know it.
+fn member(party: &Party, attachment: &Attachment) -> Result<Member> {
+    let addresses = attachment.places().map(|place| place.address).collect();
+    Ok(Member {
+        userns: hub::own_userns()?,
+        named: Named { names: names(party, attachment), addresses },
+        links: party.links.to_vec(),
+        servers: party.servers.to_vec(),
+        resolvers: party.resolvers.to_vec(),
+        host_loopback: party.host_loopback,
+    })
 }
 
 /// What is left of a hub in another user namespace is ending, and ends this conversation.

@@ -363,7 +363,9 @@ impl Engine {
             Order::Publish(mapping) => socket
                 .context("no socket came along")
                 .and_then(|socket| self.publish(Service::of_one(Published { socket, mapping }))),
-            Order::Join(_) | Order::Leave(_) => Err(anyhow!("only who is on user-defined networks can join or leave one")),
+            Order::Join(_) | Order::Leave(_) | Order::Rename(_) => {
+                Err(anyhow!("only who is on user-defined networks can join or leave one"))
+            }
             Order::Withdraw(mapping) => {
                 self.withdraw(|service| service.mapping == mapping);
                 Ok(())

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 
 use super::addresses::{CONTAINER, CONTAINER_MAC, DNS_PORT, GATEWAY_MAC, Network, Networks};
 use super::packet::{self, Mac, Verdict};
+use crate::error::Advise;
 use crate::network::netlink::nft::{Expression, Header, Reject, Transaction};
 use crate::network::netlink::route::{End, LOOPBACK};
 use crate::network::netlink::{Batch, Netlink, Subsystem};
@@ -177,7 +178,8 @@ impl Begun {
         batch.bridge(&End { name: BRIDGE, mac: GATEWAY_MAC }, mtu);
         let here = End { name: INJECTING_LINK, mac: INJECTING_MAC };
         batch.veth(here, End { name: INJECTED_LINK, mac: INJECTED_MAC }, self.namespace.as_fd(), mtu);
-        self.route.commit(batch)?;
+        let made = self.route.commit(batch);
+        made.hint(|| "sudo modprobe bridge, where the kernel has it as a module")?;
         let bridge = net::interface_index(BRIDGE)?;
         let (injecting, injected) = (net::interface_index(INJECTING_LINK)?, net::interface_index(INJECTED_LINK)?);
         // No addresses there, and so no packets of its own.
