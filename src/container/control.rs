@@ -6,8 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context, Result, anyhow};
 
 use super::record::{self, Record};
-use super::serve::CONTROL;
-use super::wire::{self, FromClient, FromMonitor};
+use super::wire::{self, CONTROL, FromClient, FromMonitor};
 use crate::sys::{fs, sock};
 
 /// Begins a conversation with the container's Monitor.

@@ -9,11 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 use super::user::{self, User};
-use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
+use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, Failure};
 use crate::oci::runtime::Process;
 use crate::rootfs::inroot;
 use crate::security::caps::names_to_bits;
@@ -223,4 +224,16 @@ fn resource(kind: &str) -> Option<Resource> {
         "RLIMIT_STACK" => Resource::RLIMIT_STACK,
         _ => return None,
     })
+}
+
+/// Why a command cannot be run, by what execve says, and Docker's code for it.
+pub fn not_executed(command: &str, errno: i32) -> anyhow::Error {
+    let missing = errno == libc::ENOENT;
+    let why = match errno {
+        libc::ENOENT => "its interpreter or loader is not in the container".to_string(),
+        libc::ENOEXEC => "not a program for this machine (exec format error)".to_string(),
+        errno => Errno::from_raw(errno).desc().to_string(),
+    };
+    let exit = Some(if missing { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE });
+    Failure { message: format!("cannot execute \"{command}\": {why}"), hint: None, exit }.into()
 }

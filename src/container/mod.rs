@@ -11,6 +11,7 @@ pub mod events;
 pub mod exec;
 pub mod execute;
 pub mod health;
+pub mod hold;
 pub mod init;
 pub mod join;
 pub mod launch;

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use nix::errno::Errno;
 
 use super::config::Config;
 use super::control;
+use super::execute;
 use super::init::{self, Init};
 use super::join::Namespaces;
 use super::networks;
@@ -23,10 +23,10 @@ use super::remove;
 use super::restart::Restarts;
 use super::scope::{self, Scope};
 use super::serve::{Payload, Server, Turn};
-use super::stdio::{self, Ends, Streams};
+use super::stdio::{self, Ends, Origin, Streams};
 use super::uplink::Uplink;
 use super::wire::{self, FromClient, FromInit, FromMonitor, ToInit};
-use crate::error::{Advise, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RL, Failure};
+use crate::error::{Advise, EXIT_RL, Failure};
 use crate::network::ports::Published;
 use crate::network::{self, Network, NetworkMode, Subject};
 use crate::role::Role;
@@ -40,14 +40,6 @@ use crate::userns::idmap::{IdMaps, to_host};
 use crate::userns::mapper::write_maps;
 use crate::userns::shared::{Prospect, Userns};
 use crate::userns::spawn;
-
-/// Where the payload's streams come from.
-pub enum Origin {
-    /// Client has prepared them (None with a terminal), relays what there is to relay, and is the only one who sees it.
-    Client(Option<Streams>, Ends),
-    /// They are Monitor's: logged, for any Client to attach, and new at each start.
-    Monitor,
-}
 
 /// What Monitor inherits from Client.
 pub struct Monitor {
@@ -408,7 +400,7 @@ impl Monitor {
                 Some((FromInit::InitFailed(failure), _)) => return Err(failure.into()),
                 Some((FromInit::InitNotExecuted(errno), _)) => {
                     let command = self.config.spec.process.args.first().map_or("", String::as_str);
-                    return Err(not_executed(command, errno));
+                    return Err(execute::not_executed(command, errno));
                 }
                 Some((FromInit::JoinerCloned(_), _)) => {}
                 None if ready => return Ok(console),
@@ -437,18 +429,6 @@ impl End {
         let failure = Failure::from(error);
         End { exit_code: failure.exit.unwrap_or(EXIT_RL), error: Some(failure) }
     }
-}
-
-/// Docker's codes for a command that cannot be run.
-pub fn not_executed(command: &str, errno: i32) -> anyhow::Error {
-    let missing = errno == libc::ENOENT;
-    let why = match errno {
-        libc::ENOENT => "its interpreter or loader is not in the container".to_string(),
-        libc::ENOEXEC => "not a program for this machine (exec format error)".to_string(),
-        errno => Errno::from_raw(errno).desc().to_string(),
-    };
-    let exit = Some(if missing { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE });
-    Failure { message: format!("cannot execute \"{command}\": {why}"), hint: None, exit }.into()
 }
 
 /// The payload never ran, at the first try: the record says why, and Client hears it from [`run`].

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::config::Config;
 use super::control;
 use super::events::{self, Event};
-use super::lifecycle::{Held, hold};
+use super::hold::{Held, hold};
 use super::options::Options;
 use super::record::{self, Record};
 use super::wire::FromClient;

@@ -23,15 +23,15 @@ use super::config::Config;
 use super::events;
 use super::join::Namespaces;
 use super::log::{self, LogConfig, LogWriter};
-use super::monitor::Origin;
 use super::outputs::Outputs;
 use super::record::{self, State};
 use super::remove;
 use super::restart::RestartPolicy;
 use super::scope::{self, Scope};
 use super::state::{Event, Status};
+use super::stdio::Origin;
 use super::uplink::{Change, Uplink};
-use super::wire::{self, FromClient, FromMonitor};
+use super::wire::{self, CONTROL, FromClient, FromMonitor};
 use crate::error::{Advise, Failure};
 use crate::network::ports::{PortMapping, Published};
 use crate::network::{self, Network, NetworkMode, Order, Subject};
@@ -42,9 +42,6 @@ use crate::sys::sock;
 use crate::userns::idmap::IdMaps;
 use checks::Checks;
 use executed::Executed;
-
-/// Name of the socket in the record's directory.
-pub const CONTROL: &str = "control";
 
 /// The payload, running.
 pub struct Payload {

@@ -75,6 +75,14 @@ pub struct Ends {
     pub stderr: Option<OwnedFd>,
 }
 
+/// Where the payload's streams come from.
+pub enum Origin {
+    /// Client has prepared them (None with a terminal), relays what there is to relay, and is the only one who sees it.
+    Client(Option<Streams>, Ends),
+    /// They are Monitor's: logged, for any Client to attach, and new at each start.
+    Monitor,
+}
+
 /// Whether the payload's user, by name or number, owns what the caller owns: container root does (`root`, as the host knows it); so does
 /// the caller's own number under keep-id.
 pub fn owned_by_payload(username: &str, keep_id: Option<(u32, u32)>, root: (u32, u32)) -> bool {

@@ -47,6 +47,9 @@ use crate::oci::runtime::Resources;
 pub use crate::sys::failpoint::milestone;
 use crate::sys::sock;
 
+/// Name of the socket in the record's directory on which Monitor hears further Clients.
+pub const CONTROL: &str = "control";
+
 /// Longest message: a failure with its hint.
 const LONGEST: usize = 16 << 10;
 

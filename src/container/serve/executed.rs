@@ -11,7 +11,7 @@ use crate::container::join::Joiner;
 use crate::container::state::Status;
 use crate::container::stdio::{Stream, Streams};
 use crate::container::wire::{self, FromClient, FromInit, FromMonitor, Handed};
-use crate::container::{events, monitor, record};
+use crate::container::{events, execute, record};
 use crate::error::{Advise, Failure};
 use crate::oci::runtime::Process;
 use crate::sys::failpoint::milestone;
@@ -178,7 +178,7 @@ impl Executed {
             }
             Ok(Some((FromInit::InitFailed(failure), _))) => self.failure = Some(failure),
             Ok(Some((FromInit::InitNotExecuted(errno), _))) => {
-                self.failure = Some(Failure::from(&monitor::not_executed(&self.command, errno)));
+                self.failure = Some(Failure::from(&execute::not_executed(&self.command, errno)));
             }
             Ok(None) if self.ready => {
                 milestone("exec-started");
