@@ -207,5 +207,6 @@ fn what_cannot_be_kept_is_refused() {
     for rule in ["", "*", "10.0.0.1/8", "a:b", "host:99999", "http://example.com"] {
         refused(&["--egress-allow", rule]).code(125).says("--egress-allow");
     }
+    refused(&["--dns", "192.0.2.53", "--egress-allow", "example.com"]).code(125).says("--dns and --egress-allow example.com");
     refused(&["--egress", "maybe"]).code(125).says("maybe");
 }

@@ -271,6 +271,13 @@ fn egress(options: &Options, network: &NetworkMode, networks: &[Attachment]) -> 
     hosts.extend(["host.containers.internal", "host.docker.internal"].map(|name| (name.to_string(), addresses::V4.host)));
     let deny = options.egress.map(|policy| policy == Policy::Deny);
     let egress = Egress::new(deny, &options.egress_allow, options.egress_log, &hosts)?;
+    if let Some(rule) = egress.as_ref().and_then(Egress::asked).filter(|_| !options.dns.is_empty()) {
+        // Only of what is asked of the gateway is the answer seen.
+        return Err(anyhow!(
+            "conflicting options: --dns and --egress-allow {rule}, whose addresses only the host's name servers tell"
+        ))
+        .hint(|| "leave out --dns, or allow the addresses");
+    }
     match network {
         NetworkMode::Gateway { .. } => Ok(egress),
         _ if egress.is_none() => Ok(egress),

@@ -68,6 +68,12 @@ impl Egress {
         Ok(Some(Egress { deny, allow: allow.to_vec(), log, hosts }))
     }
 
+    /// A rule about a name that has to be asked for, where there is one.
+    pub fn asked(&self) -> Option<&Rule> {
+        let is_known = |rule: &&Rule| self.hosts.iter().any(|(name, _)| rule.target.is_named(name));
+        self.allow.iter().find(|rule| matches!(rule.target, Target::Name { .. }) && !is_known(rule))
+    }
+
     /// Whether this name may be asked for at all.
     pub fn admits_name(&self, name: &str) -> bool {
         !self.deny || self.allow.iter().any(|rule| rule.target.is_named(name))
@@ -310,6 +316,8 @@ mod tests {
         assert!(admits(&all, "[2001:db8::1]:0", &[]) && !admits(&all, "10.0.0.1:0", &[]));
         // A name of /etc/hosts, which nobody is asked for.
         assert!(admits(&all, "10.1.1.1:5432", &[]) && !admits(&all, "10.1.1.2:5432", &[]));
+        assert_eq!(all.asked().unwrap().to_string(), "example.com:443");
+        assert!(egress(&["10.0.0.0/8", "db.local"]).asked().is_none());
         assert!(all.admits_name("example.com") && all.admits_name("x.cdn.net") && !all.admits_name("exfil.example.com"));
     }
 
