@@ -147,6 +147,7 @@ fn restart_ends_and_starts_what_is_up_and_starts_what_is_down() {
     detached(&rl, &["--name", "web"], "echo up; exec sleep 1000");
     let pid = |rl: &Rl| rl.inspect("web")["State"]["Pid"].as_i64().unwrap();
     let first = pid(&rl);
+    eventually("it is logged", || logs(&rl, "web") == "up");
     assert_eq!(rl.cmd(["restart", "-t", "0", "web"]).ok().stdout(), "web");
     assert!(status(&rl, "web") == "running" && pid(&rl) != first);
     eventually("both are logged", || logs(&rl, "web") == "up\nup");
