@@ -166,8 +166,12 @@ impl Context {
 
 /// Parses the arguments and runs the verb. Beside the result, the exit code of a failure that has none of its own.
 pub fn dispatch() -> (Result<u8>, u8) {
-    let caller = Caller::now();
     let words: Vec<OsString> = std::env::args_os().collect();
+    if words.get(1..) == Some(&["--version".into()]) {
+        // Asked for alone, it needs no parser of all verbs, which is half of what it would take.
+        return (output::line(concat!("rl ", env!("CARGO_PKG_VERSION"))).map(|()| 0), EXIT_RL);
+    }
+    let caller = Caller::now();
     let verb = verb_at(&words);
     let words = container::shortened(words, verb);
     let run = verb_at(&words).filter(|&verb| words[verb] == "run");
