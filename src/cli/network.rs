@@ -1,17 +1,14 @@
 //! `rl network`.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
 
 use anyhow::{Result, anyhow};
 
 use super::filters::{Filters, name_fits};
 use super::listing::{Listing, Row};
-use super::{Context, images, inspect, network_json, output};
-use crate::container::events::{self, Event};
-use crate::container::{launch, networks, record};
-use crate::error::{Advise, Failure};
+use super::{Context, attempt, images, inspect, network_json, output};
+use crate::container::{events, launch, networks, parse, record};
+use crate::error::Advise;
 use crate::network::bridge::join::{self, Join, Mac};
 use crate::network::bridge::leases;
 use crate::network::bridge::store::{self, Definition, Wanted};
@@ -185,9 +182,6 @@ pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
 /// As Docker, prints the id.
 fn create(args: &Create, context: &Context) -> Result<u8> {
     context.make_store()?;
-    let pairs = |texts: &[String]| -> BTreeMap<String, String> {
-        texts.iter().map(|text| text.split_once('=').unwrap_or((text, ""))).map(|(k, v)| (k.into(), v.into())).collect()
-    };
     let wanted = Wanted {
         name: args.name.clone(),
         subnets: args.subnet.clone(),
@@ -195,8 +189,8 @@ fn create(args: &Create, context: &Context) -> Result<u8> {
         ranges: args.ip_range.clone(),
         ipv6: args.ipv6,
         internal: args.internal,
-        options: pairs(&args.opt),
-        labels: pairs(&args.label),
+        options: parse::pairs(&args.opt).collect(),
+        labels: parse::pairs(&args.label).collect(),
     };
     let owner = Plan::of(&context.caller).maps.root();
     match store::create(&context.paths, &wanted, launch::random_id()?, record::now(), owner)? {
@@ -247,21 +241,10 @@ fn list(args: &List, context: &Context) -> Result<u8> {
 }
 
 fn remove(force: bool, names: &[String], context: &Context) -> Result<u8> {
-    let mut code = 0;
-    for name in names {
-        let removed = match store::find(&context.paths, name) {
-            Err(_) if force => continue,
-            found => found.and_then(|network| remove_one(context, &network)),
-        };
-        match removed {
-            Ok(()) => output::line(name)?,
-            Err(error) => {
-                Failure::from(&error).print();
-                code = 1;
-            }
-        }
-    }
-    Ok(code)
+    attempt(names, |name| match store::find(&context.paths, name) {
+        Err(_) if force => Ok(()),
+        found => found.and_then(|network| remove_one(context, &network)).and_then(|()| output::line(name)),
+    })
 }
 
 fn remove_one(context: &Context, network: &Definition) -> Result<()> {
@@ -297,10 +280,8 @@ pub fn remove_unused(context: &Context, filters: &images::Filters) -> Result<()>
 }
 
 fn happened(context: &Context, action: &str, network: &Definition) {
-    let attributes = BTreeMap::from([("name".to_string(), network.name.clone()), ("type".into(), "bridge".into())]);
-    if let Ok(store) = record::open_directory(&context.paths.store) {
-        events::tell(store.as_fd(), &[Event::now("network", action, &network.id, attributes)]);
-    }
+    let attributes = [("name", network.name.as_str()), ("type", "bridge")];
+    events::of_object(&context.paths.store, "network", action, &network.id, &attributes);
 }
 
 /// `rl network inspect`'s object.

@@ -1,10 +1,9 @@
 //! `rl rm`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::{Context, output, ps};
+use super::{Context, attempt, output, ps};
 use crate::container::{record, remove};
-use crate::error::Failure;
 
 /// Remove containers
 #[derive(Debug, clap::Args)]
@@ -32,23 +31,15 @@ pub struct Args {
 /// Goes on after a failure, as Docker; exits 1 when there was one.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     remove::sweep(&context.paths, || context.userns())?;
-    let mut code = 0;
-    for wanted in &wanted(args, context)? {
-        let found = record::find(&context.paths, wanted);
-        let result = match found {
-            Err(_) if args.force => continue,
+    attempt(&wanted(args, context)?, |wanted| {
+        let removed = match record::find(&context.paths, wanted) {
+            Err(_) if args.force => return Ok(()),
             Err(error) => Err(error),
             Ok(record) => context.userns().and_then(|u| remove::container(&context.paths, &u, &record, args.force, args.volumes)),
         };
-        match result {
-            Ok(()) => output::line(wanted)?,
-            Err(error) => {
-                Failure::from(&error.context(format!("cannot remove \"{wanted}\""))).print();
-                code = 1;
-            }
-        }
-    }
-    Ok(code)
+        removed.with_context(|| format!("cannot remove \"{wanted}\""))?;
+        output::line(wanted)
+    })
 }
 
 /// What is to be removed: as it was named, or the ids of what was chosen otherwise.

@@ -1,16 +1,13 @@
 //! `rl volume`.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 
 use super::filters::{Filters, name_fits};
 use super::listing::{Listing, Row};
-use super::{Context, inspect, output, size};
-use crate::container::events::{self, Event};
-use crate::container::{launch, parse, record, volume};
-use crate::error::Failure;
+use super::{Context, attempt, inspect, output, size};
+use crate::container::{events, launch, parse, record, volume};
 use crate::host::tree;
 use crate::userns::spawn;
 
@@ -100,10 +97,9 @@ pub fn run(verb: &Verb, context: &Context) -> Result<u8> {
 }
 
 fn create(labels: &[String], name: &str, context: &Context) -> Result<u8> {
-    let labels = labels.iter().map(|l| l.split_once('=').unwrap_or((l, ""))).map(|(k, v)| (k.into(), v.into()));
     let owner = crate::userns::plan::Plan::of(&context.caller).maps.root();
-    if volume::create(&context.paths, name, labels.collect::<BTreeMap<_, _>>(), false, owner)? {
-        happened(context, "create", name)?;
+    if volume::create(&context.paths, name, parse::pairs(labels).collect(), false, owner)? {
+        happened(context, "create", name);
     }
     output::line(name)?;
     Ok(0)
@@ -135,21 +131,10 @@ fn list(args: &List, context: &Context) -> Result<u8> {
 }
 
 fn remove(force: bool, names: &[String], context: &Context) -> Result<u8> {
-    let mut code = 0;
-    for name in names {
-        let result = match volume::find(&context.paths, name) {
-            Err(_) if force => continue,
-            found => found.and_then(|_| remove_one(name, context)),
-        };
-        match result {
-            Ok(()) => output::line(name)?,
-            Err(error) => {
-                Failure::from(&error.context("cannot remove volume")).print();
-                code = 1;
-            }
-        }
-    }
-    Ok(code)
+    attempt(names, |name| match volume::find(&context.paths, name) {
+        Err(_) if force => Ok(()),
+        found => found.and_then(|_| remove_one(name, context)).context("cannot remove volume").and_then(|()| output::line(name)),
+    })
 }
 
 fn remove_one(name: &str, context: &Context) -> Result<()> {
@@ -158,14 +143,12 @@ fn remove_one(name: &str, context: &Context) -> Result<()> {
     let userns = context.userns()?;
     let c_name = std::ffi::CString::new(name)?;
     spawn::worker(&userns, || tree::remove(volumes.as_fd(), &c_name).context("cannot delete its files"))?;
-    happened(context, "destroy", name)
+    happened(context, "destroy", name);
+    Ok(())
 }
 
-fn happened(context: &Context, action: &str, name: &str) -> Result<()> {
-    let attributes = BTreeMap::from([("driver".to_string(), "local".to_string())]);
-    let store = record::open_directory(&context.paths.store)?;
-    events::tell(store.as_fd(), &[Event::now("volume", action, name, attributes)]);
-    Ok(())
+fn happened(context: &Context, action: &str, name: &str) {
+    events::of_object(&context.paths.store, "volume", action, name, &[("driver", "local")]);
 }
 
 fn prune(all: bool, force: bool, filters: &[String], context: &Context) -> Result<u8> {

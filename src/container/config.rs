@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::health::HealthConfig;
 use super::log::{self, LogConfig};
 use super::options::{Cgroups, Options, Share, Systemd};
-use super::parse::{MountSource, MountSpec};
+use super::parse::{self, MountSource, MountSpec};
 use super::resources::block_device;
 use super::restart::RestartPolicy;
 use super::scope::CgroupConfig;
@@ -468,10 +468,7 @@ fn mount(spec: MountSpec, destination: PathBuf, given: &Given, volumes: &mut Vec
 
 fn labels(options: &Options, image: &ContainerConfig) -> BTreeMap<String, String> {
     let mut labels = image.labels.clone();
-    for label in &options.label {
-        let (key, value) = label.split_once('=').unwrap_or((label, ""));
-        labels.insert(key.into(), value.into());
-    }
+    labels.extend(parse::pairs(&options.label));
     labels
 }
 

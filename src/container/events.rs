@@ -88,9 +88,14 @@ impl Event {
 
 /// Something that happens to an image, by a Client: what `pull` brings is known by its name, anything else by its id.
 pub fn of_image(store: &Path, action: &str, id: &str, name: &str) {
-    let attributes = BTreeMap::from([("name".to_string(), name.to_string())]);
+    of_object(store, "image", action, id, &[("name", name)]);
+}
+
+/// Something that happens to an image, a volume or a network, by a Client.
+pub fn of_object(store: &Path, kind: &str, action: &str, id: &str, attributes: &[(&str, &str)]) {
+    let attributes = attributes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     if let Ok(store) = record::open_directory(store) {
-        tell(store.as_fd(), &[Event::now("image", action, id, attributes)]);
+        tell(store.as_fd(), &[Event::now(kind, action, id, attributes)]);
     }
 }
 

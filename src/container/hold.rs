@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::config::Config;
+use super::control;
 use super::record::{self, Record};
 use super::remove;
 use super::watch::{Turn, Watch};
+use super::wire::FromClient;
 use crate::host::paths::Paths;
 
 /// Long enough for a start or an end that nothing holds up.
@@ -22,6 +25,28 @@ pub enum Held {
     Up(Record),
     /// It is down, and its record locked: nobody else can start or change it meanwhile.
     Down(Record, File),
+}
+
+impl Held {
+    /// What was found when it was taken hold of.
+    pub fn record(&self) -> &Record {
+        let (Held::Up(record) | Held::Down(record, _)) = self;
+        record
+    }
+
+    /// Changes its configuration: of one that is up through its Monitor, who is asked for that, of any other in the record. False: it was up,
+    /// and has ended meanwhile.
+    pub fn change(&self, request: &FromClient, change: impl FnOnce(&mut Config)) -> Result<bool> {
+        match self {
+            Held::Up(record) => Ok(control::ask(record, request)?.is_some()),
+            Held::Down(record, lock) => {
+                let mut config = record.config.clone();
+                change(&mut config);
+                let written = record::write_json(lock, "config.json", &config);
+                written.with_context(|| format!("container \"{}\"", config.name)).map(|()| true)
+            }
+        }
+    }
 }
 
 /// Takes hold of a container, waiting while another command creates, starts or ends it.

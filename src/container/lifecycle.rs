@@ -175,9 +175,8 @@ pub fn pause(record: &Record, pause: bool) -> Result<()> {
 pub fn update(paths: &Paths, wanted: &str, restart: Option<RestartPolicy>, limits: &Limits) -> Result<()> {
     loop {
         let held = hold(paths, wanted)?;
-        let (Held::Up(Record { config, .. }) | Held::Down(Record { config, .. }, _)) = &held;
-        let old = config.clone();
-        if try_update(held, restart, limits)? {
+        let old = held.record().config.clone();
+        if try_update(&held, restart, limits)? {
             let new = super::config::Config { restart: restart.unwrap_or(old.restart), ..old.clone() };
             boot::enable(paths, &new);
             if !new.restart.is_for_boots() {
@@ -189,33 +188,25 @@ pub fn update(paths: &Paths, wanted: &str, restart: Option<RestartPolicy>, limit
 }
 
 /// False: it was up, and has ended meanwhile.
-fn try_update(held: Held, restart: Option<RestartPolicy>, limits: &Limits) -> Result<bool> {
-    let (Held::Up(record) | Held::Down(record, _)) = &held;
-    let config = &record.config;
+fn try_update(held: &Held, restart: Option<RestartPolicy>, limits: &Limits) -> Result<bool> {
+    let config = &held.record().config;
     if config.auto_remove && restart.is_some_and(|policy| policy != RestartPolicy::No) {
         bail!("container \"{}\" is removed when it ends, so it cannot be restarted", config.name);
     }
     let resources = limits.over(&config.spec.linux.resources, &resources::block_device)?;
     // Whether all of it can be written down as settings at all.
     cgroup::limits::settings(&resources)?;
-    match &held {
-        Held::Up(record) => {
-            let resources = (!limits.is_empty()).then(|| Box::new(resources));
-            Ok(control::ask(record, &FromClient::ClientUpdate { restart, resources })?.is_some())
-        }
-        Held::Down(record, lock) => {
-            let mut config = record.config.clone();
-            config.spec.linux.resources = resources;
-            config.restart = restart.unwrap_or(config.restart);
-            record::write_json(lock, "config.json", &config).map(|()| true)
-        }
-    }
+    let changed = (!limits.is_empty()).then(|| Box::new(resources.clone()));
+    held.change(&FromClient::ClientUpdate { restart, resources: changed }, |config| {
+        config.spec.linux.resources = resources;
+        config.restart = restart.unwrap_or(config.restart);
+    })
 }
 
 /// `rl rename`. The new name leads to it before the old one does not any more.
 pub fn rename(paths: &Paths, wanted: &str, name: &str) -> Result<()> {
     let held = hold(paths, wanted)?;
-    let (Held::Up(record) | Held::Down(record, _)) = &held;
+    let record = held.record();
     let old = record.config.clone();
     if old.name == name {
         bail!("container \"{name}\" has this name already");
@@ -237,13 +228,7 @@ pub fn rename(paths: &Paths, wanted: &str, name: &str) -> Result<()> {
     renamed.map(drop)
 }
 
-/// False: it was up, and has ended meanwhile.
+/// As [`Held::change`].
 fn give_name(held: &Held, name: &str) -> Result<bool> {
-    match held {
-        Held::Up(record) => Ok(control::ask(record, &FromClient::ClientRename(name.into()))?.is_some()),
-        Held::Down(record, lock) => {
-            let config = super::config::Config { name: name.into(), named: true, ..record.config.clone() };
-            record::write_json(lock, "config.json", &config).map(|()| true)
-        }
-    }
+    held.change(&FromClient::ClientRename(name.into()), |config| (config.name, config.named) = (name.into(), true))
 }

@@ -291,8 +291,8 @@ impl Monitor {
         }
     }
 
-    /// Mounts what the payload must not be able to change, and enters another container's network, in a mount namespace that Init's is a copy of: one of a child that ends at
-    /// once, so that it keeps nothing busy. Init is a sibling of that child, and so our own.
+    /// Mounts what the payload must not be able to change, and enters another container's network, in a mount namespace that Init's is
+    /// a copy of: one of a child that ends at once, so that it keeps nothing busy. Init is a sibling of that child, and so our own.
     fn stage(
         &self,
         maps: &IdMaps,

@@ -1,14 +1,12 @@
 //! The user-defined networks of containers: which are asked for, and the container's places on them.
 
-use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::config::Config;
-use super::control;
-use super::events::{self, Event};
+use super::events;
 use super::hold::{Held, hold};
 use super::options::Options;
 use super::record::{self, Record};
@@ -107,7 +105,7 @@ pub fn connect(paths: &Paths, wanted: &str, join: &Join, links: &[(String, Strin
     let network = store::find(paths, &join.network)?;
     loop {
         let held = hold(paths, wanted)?;
-        let (Held::Up(record) | Held::Down(record, _)) = &held;
+        let record = held.record();
         let (config, name) = (&record.config, &record.config.name);
         if !matches!(config.network, NetworkMode::User(_)) {
             return Err(anyhow!("cannot connect \"{name}\", which has the network {}, to another", config.network))
@@ -124,15 +122,10 @@ pub fn connect(paths: &Paths, wanted: &str, join: &Join, links: &[(String, Strin
         let interface = free.next().unwrap_or_default();
         let mut leases = Leases::default();
         let place = leases.take(paths, &network, &config.id, join, interface)?;
-        let done = match &held {
-            Held::Up(record) => control::ask(record, &FromClient::ClientJoin(Box::new(place)))?.is_some(),
-            Held::Down(record, lock) => {
-                let mut config = config.clone();
-                config.networks.push(place);
-                config.links.extend(links.iter().cloned());
-                change(record, lock, config)?
-            }
-        };
+        let done = held.change(&FromClient::ClientJoin(Box::new(place.clone())), |config| {
+            config.networks.push(place);
+            config.links.extend(links.iter().cloned());
+        })?;
         if done {
             leases.keep();
             tell(paths, "connect", &network, record);
@@ -146,21 +139,15 @@ pub fn disconnect(paths: &Paths, wanted: &str, network: &str, force: bool) -> Re
     let network = store::find(paths, network)?;
     loop {
         let held = hold(paths, wanted)?;
-        let (Held::Up(record) | Held::Down(record, _)) = &held;
+        let record = held.record();
         let Some(place) = record.config.networks.iter().find(|place| place.network_id == network.id) else {
             if force {
                 return Ok(());
             }
             bail!("container \"{}\" is not on the network \"{}\"", record.config.name, network.name);
         };
-        let done = match &held {
-            Held::Up(record) => control::ask(record, &FromClient::ClientLeave(network.id.clone()))?.is_some(),
-            Held::Down(record, lock) => {
-                let mut config = record.config.clone();
-                config.networks.retain(|other| other != place);
-                change(record, lock, config)?
-            }
-        };
+        let leave = FromClient::ClientLeave(network.id.clone());
+        let done = held.change(&leave, |config| config.networks.retain(|other| other != place))?;
         if done {
             leases::release(record::open_directory(&paths.store)?.as_fd(), &record.config.id, place);
             tell(paths, "disconnect", &network, record);
@@ -169,16 +156,8 @@ pub fn disconnect(paths: &Paths, wanted: &str, network: &str, force: bool) -> Re
     }
 }
 
-fn change(record: &Record, lock: &File, config: Config) -> Result<bool> {
-    record::write_json(lock, "config.json", &config).with_context(|| format!("container \"{}\"", record.config.name))?;
-    Ok(true)
-}
-
 /// As Docker: an event of the network.
 fn tell(paths: &Paths, action: &str, network: &Definition, record: &Record) {
-    let attributes = [("container", &record.config.id), ("name", &network.name), ("type", &"bridge".to_string())];
-    let attributes = attributes.into_iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
-    if let Ok(store) = record::open_directory(&paths.store) {
-        events::tell(store.as_fd(), &[Event::now("network", action, &network.id, attributes)]);
-    }
+    let attributes = [("container", record.config.id.as_str()), ("name", &network.name), ("type", "bridge")];
+    events::of_object(&paths.store, "network", action, &network.id, &attributes);
 }

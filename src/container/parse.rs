@@ -345,6 +345,11 @@ pub fn env_file(text: &str) -> Result<Vec<String>> {
     Ok(entries)
 }
 
+/// Labels and the like: `KEY[=VALUE]`, each; of a key that is given twice the last counts.
+pub fn pairs(texts: &[String]) -> impl Iterator<Item = (String, String)> {
+    texts.iter().map(|text| text.split_once('=').unwrap_or((text, ""))).map(|(key, value)| (key.into(), value.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Milestones: points that a process has reached. In test builds (feature `failpoints`) it can be made to die at each, by SIGKILL as
-//! nothing else can be prepared for, or to stop until it is told to go on. Named after the work: `client-…`, `monitor-…`, `init-…` on the way of a container, `rm-…` and
-//! `pull-…`, `image-…` (rmi, tag, prune) on those of what is in the store.
+//! nothing else can be prepared for, or to stop until it is told to go on. Named after the work: `client-…`, `monitor-…`, `init-…` on the
+//! way of a container, `rm-…` and `pull-…`, `image-…` (rmi, tag, prune) on those of what is in the store.
 
 /// A point that a life has reached. In test builds the process dies here when `RL_FAILPOINT` names it, and stops when it is `stop:NAME`.
 #[cfg(feature = "failpoints")]
