@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use support::{Feature, Rl, Run, eventually, image, in_shell, require, run};
+use support::{Feature, Rl, Run, eventually, host_v4, image, in_shell, require, run};
 
 /// `rl` in an ordinary user's hands, with a store of its own.
 struct User {
@@ -72,12 +72,6 @@ impl Drop for User {
     }
 }
 
-fn host() -> IpAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    socket.connect("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route");
-    socket.local_addr().unwrap().ip()
-}
-
 /// Serves one connection after another until the test ends.
 fn greet(ip: impl Into<IpAddr>) -> SocketAddr {
     let listener = TcpListener::bind((ip.into(), 0)).unwrap();
@@ -122,7 +116,7 @@ fn kill(pid: i32) {
 fn servers_outside_are_reached_and_the_hosts_loopback_is_not() {
     require!(Feature::Root(true), Feature::Image("alpine"), Feature::Tool("pasta"), Feature::Tool("slirp4netns"));
     let user = User::new();
-    let (tcp, udp, inner) = (greet(host()), echo(host()), greet(Ipv4Addr::LOCALHOST));
+    let (tcp, udp, inner) = (greet(host_v4()), echo(host_v4()), greet(Ipv4Addr::LOCALHOST));
     for (name, network, address) in DRIVERS {
         let script = format!(
             "ip -o -4 addr show eth0; grep . /etc/hosts; nc -w 3 {} {} </dev/null; echo over udp | nc -u -w 3 {} {}; echo loopback:; \
@@ -181,7 +175,7 @@ fn published_ports_are_served_over_tcp_and_udp() {
         while True:\n c=t.accept()[0]; c.sendall(b'served'); c.close()";
     for (name, network, _) in DRIVERS {
         // UDP not on loopback: slirp4netns 1.2, with the host's loopback closed, loses the answers.
-        let flags = ["--network", network, "-p", "127.0.0.1::80", "-p", &format!("{}::81/udp", host())];
+        let flags = ["--network", network, "-p", "127.0.0.1::80", "-p", &format!("{}::81/udp", host_v4())];
         user.cmd(&[&["run", "-d", "--name", name], &flags[..], &["rootfs:/", "/usr/bin/python3", "-c", script]].concat()).ok();
         let port = |private: &str| user.cmd(&["port", name, private]).ok().stdout().parse::<SocketAddr>().unwrap();
         let (tcp, udp) = (port("80"), port("81/udp"));
@@ -190,7 +184,7 @@ fn published_ports_are_served_over_tcp_and_udp() {
             TcpStream::connect(tcp).and_then(|mut peer| peer.read_to_string(&mut text)).is_ok() && text == "served"
         });
         eventually("UDP is served", || {
-            let socket = UdpSocket::bind((host(), 0)).unwrap();
+            let socket = UdpSocket::bind((host_v4(), 0)).unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
             let mut answer = [0; 20];
             socket.send_to(b"?", udp).is_ok() && socket.recv(&mut answer).is_ok_and(|length| &answer[..length] == b"served")
@@ -206,7 +200,7 @@ fn published_ports_are_served_over_tcp_and_udp() {
 fn a_driver_ends_with_its_container_and_is_replaced_when_it_dies() {
     require!(Feature::Root(true), Feature::Image("alpine"), Feature::Tool("pasta"), Feature::Tool("slirp4netns"));
     let user = User::new();
-    let tcp = greet(host());
+    let tcp = greet(host_v4());
     for (driver, network, _) in DRIVERS {
         let name = format!("{driver}-{}", std::process::id());
         user.start(&name, &["--network", network], "sleep 1000");

@@ -6,19 +6,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
-use support::{Feature, Rl, Run, eventually, image, require};
-
-/// An address of the host's that is no loopback one, of the family of `far`.
-fn host(far: &str) -> Option<IpAddr> {
-    let far: SocketAddr = far.parse().unwrap();
-    let socket = UdpSocket::bind(if far.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).ok()?;
-    socket.connect(far).ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
-}
-
-fn host_v4() -> IpAddr {
-    host("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route")
-}
+use support::{Feature, Rl, Run, eventually, host_address, host_v4, image, require};
 
 /// Greets over TCP and echoes over UDP until the test ends, on one port.
 fn serve(ip: IpAddr) -> SocketAddr {
@@ -97,7 +85,7 @@ fn what_is_allowed_is_reached_and_nothing_else() {
     require!(Feature::SubIds, Feature::Tool("python3"));
     let rl = Rl::new();
     let mut worlds = vec![host_v4()];
-    worlds.extend(host("[2001:db8::1]:9"));
+    worlds.extend(host_address("[2001:db8::1]:9"));
     for ip in worlds {
         let (open, other) = (serve(ip), serve(ip));
         let tries = [both(open), both(other)].concat();

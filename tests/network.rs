@@ -4,25 +4,12 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sha2::Digest;
-use support::{Feature, Rl, eventually, require, run};
-
-/// An address by which the host knows itself and which is not loopback: the source of a route to nowhere, for which nothing is sent.
-fn host_address(far: &str) -> Option<IpAddr> {
-    let far: SocketAddr = far.parse().unwrap();
-    let any: IpAddr = if far.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(far).ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
-}
-
-fn host_v4() -> IpAddr {
-    host_address("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route")
-}
+use support::{Feature, Rl, eventually, host_address, host_v4, require, run};
 
 /// A server that takes one connection after another until the test ends.
 fn serve(listener: TcpListener, each: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
@@ -462,18 +449,7 @@ fn the_gateway_has_no_capability_and_nobody_may_look_into_it() {
     let name = format!("cap-{}", std::process::id());
     let running = rl.start(["run", "--rm", "--name", &name, &support::image("alpine"), "sh", "-c", "echo up; sleep 1000"]);
     running.expect("up");
-    let pid = gateways(&name)[0];
-    let mut threads = Vec::new();
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
-        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_string();
-        assert_eq!(field("NoNewPrivs:"), "1");
-        threads.push((field("CapEff:"), field("CapPrm:")));
-    }
-    threads.sort();
-    let set = |bits: u64| (format!("{bits:016x}"), format!("{bits:016x}"));
-    assert_eq!(threads, [set(0), set(1 << 13)]);
-    assert!(std::fs::read_dir(format!("/proc/{pid}/fd")).is_err(), "its descriptors can be listed");
+    support::assert_confined(gateways(&name)[0]);
     rl.cmd(["rm", "-f", &name]).ok();
     running.finish();
 }

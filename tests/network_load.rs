@@ -4,11 +4,11 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use support::{Feature, Rl, require};
+use support::{Feature, Rl, host_v4, require};
 
 /// How many times as many as in an ordinary test.
 fn load() -> usize {
@@ -18,12 +18,6 @@ fn load() -> usize {
 fn raise_limit() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-}
-
-fn host_v4() -> IpAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    socket.connect("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route");
-    socket.local_addr().unwrap().ip()
 }
 
 /// One process of the host's own system that answers each connection's bytes, on several ports: for each a client has some 28,000 of its

@@ -450,19 +450,7 @@ fn a_hub_has_no_capability_and_nobody_may_look_into_it() {
     let network = format!("cap-{}", std::process::id());
     rl.cmd(["network", "create", &network]).ok();
     server(&rl, "web", &["--network", &network]);
-    let pid = hubs(&network)[0];
-    let mut threads = Vec::new();
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_string();
-        assert_eq!(field("NoNewPrivs:"), "1");
-        threads.push((field("CapEff:"), field("CapPrm:")));
-    }
-    threads.sort();
-    let set = |bits: u64| (format!("{bits:016x}"), format!("{bits:016x}"));
-    // The one that makes sockets in the hub's namespace keeps CAP_NET_RAW.
-    assert_eq!(threads, [set(0), set(1 << 13)]);
-    assert!(std::fs::read_dir(format!("/proc/{pid}/fd")).is_err(), "its descriptors can be listed");
+    support::assert_confined(hubs(&network)[0]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     ops::Range,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
@@ -174,4 +175,36 @@ pub fn while_swapping(a: &Path, b: &Path, work: impl FnOnce()) {
         });
         work();
     });
+}
+
+/// An address by which the host knows itself and which is not loopback, of the family of `far`: the source of a route there, for which
+/// nothing is sent.
+pub fn host_address(far: &str) -> Option<IpAddr> {
+    let far: SocketAddr = far.parse().unwrap();
+    let any: IpAddr = if far.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(far).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+#[track_caller]
+pub fn host_v4() -> IpAddr {
+    host_address("198.51.100.1:9").expect("this test needs a host with an IPv4 address and a default route")
+}
+
+/// Both threads of a gateway or hub may gain nothing; the one that makes sockets in its own network namespace keeps CAP_NET_RAW, and nobody
+/// may look into them.
+#[track_caller]
+pub fn assert_confined(pid: i32) {
+    let mut threads = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        let status = fs::read_to_string(task.path().join("status")).unwrap();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_string();
+        assert_eq!(field("NoNewPrivs:"), "1");
+        threads.push((field("CapEff:"), field("CapPrm:")));
+    }
+    threads.sort();
+    let set = |bits: u64| (format!("{bits:016x}"), format!("{bits:016x}"));
+    assert_eq!(threads, [set(0), set(1 << 13)]);
+    assert!(fs::read_dir(format!("/proc/{pid}/fd")).is_err(), "its descriptors can be listed");
 }
