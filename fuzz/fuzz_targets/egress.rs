@@ -6,6 +6,8 @@
 mod egress;
 #[path = "../../src/error.rs"]
 mod error;
+#[path = "../../src/network/subnet.rs"]
+mod subnet;
 
 use egress::{Egress, Rule};
 

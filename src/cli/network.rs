@@ -12,7 +12,7 @@ use crate::error::Advise;
 use crate::network::bridge::join::{self, Join, Mac};
 use crate::network::bridge::leases;
 use crate::network::bridge::store::{self, Definition, Wanted};
-use crate::network::bridge::subnet::Subnet;
+use crate::network::subnet::Subnet;
 use crate::userns::plan::Plan;
 
 /// Manage networks: containers on the same one reach each other by name

@@ -11,6 +11,7 @@ pub mod netlink;
 pub mod ports;
 pub mod resolv;
 mod slirp_api;
+pub mod subnet;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

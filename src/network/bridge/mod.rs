@@ -10,7 +10,6 @@ pub mod connector;
 pub mod join;
 pub mod leases;
 pub mod store;
-pub mod subnet;
 pub mod wire;
 
 use self::leases::Attachment;

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::leases;
-use super::subnet::{self, Subnet};
 use crate::error::Advise;
 use crate::host::paths::{Paths, make_dirs};
+use crate::network::subnet::{self, Subnet};
 
 /// A user-defined network (`config.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

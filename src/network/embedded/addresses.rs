@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::packet::Mac;
-use crate::network::bridge::subnet::Subnet;
+use crate::network::subnet::Subnet;
 
 /// The addresses of one family.
 #[derive(Debug, Clone, Copy)]

@@ -25,8 +25,8 @@ use super::{Beginning, set_up};
 use crate::error::Failure;
 use crate::network::bridge::DOMAIN;
 use crate::network::bridge::leases::{Attachment, Place};
-use crate::network::bridge::subnet::Subnet;
 use crate::network::bridge::wire::{self, FromHub, Member, Named, ToHub};
+use crate::network::subnet::Subnet;
 use crate::role::Role;
 use crate::sys::{process, sock};
 

@@ -53,6 +53,15 @@ impl Subnet {
         self.prefix
     }
 
+    pub fn first(self) -> IpAddr {
+        self.first
+    }
+
+    /// Whether it is a single address.
+    pub fn is_one(self) -> bool {
+        self.prefix == self.bits()
+    }
+
     pub fn contains(self, address: IpAddr) -> bool {
         self.is_ipv4() == address.is_ipv4() && number(address) & !self.hosts() == number(self.first)
     }
@@ -216,6 +225,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_subnet_has_its_own_addresses_and_no_other(address: u32, other: u32, prefix in 0u8..=32) {
+            let [address, other] = [address, other].map(|number| IpAddr::from(Ipv4Addr::from(number)));
+            let found = Subnet::around(address, prefix);
+            let same = (0..prefix).all(|bit| (number(address) ^ number(other)) >> (31 - bit) & 1 == 0);
+            prop_assert_eq!(found.contains(other), same);
+            prop_assert_eq!(found.is_one(), prefix == 32);
+        }
+
         #[test]
         fn any_subnet_holds_its_own(number: u128, v6: bool, prefix in 0u8..=128, n: u128) {
             let prefix = if v6 { prefix } else { prefix % 33 };
