@@ -92,7 +92,7 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l ip -d 'Address on the netw
 complete -c rl -n "__fish_rl_using_subcommand run" -l ip6 -d 'IPv6 address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l network-alias -d 'Another name for others on the networks of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l link -d 'Call another container on the networks of yours by a name of your own' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress' -r -f -a "deny\t'Nothing but what --egress-allow names'
+complete -c rl -n "__fish_rl_using_subcommand run" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress. Containers on the same network of yours reach each other all the same' -r -f -a "deny\t'Nothing but what --egress-allow names'
 allow\t'Everything'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
@@ -213,7 +213,7 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l ip -d 'Address on the n
 complete -c rl -n "__fish_rl_using_subcommand create" -l ip6 -d 'IPv6 address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l network-alias -d 'Another name for others on the networks of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l link -d 'Call another container on the networks of yours by a name of your own' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress' -r -f -a "deny\t'Nothing but what --egress-allow names'
+complete -c rl -n "__fish_rl_using_subcommand create" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress. Containers on the same network of yours reach each other all the same' -r -f -a "deny\t'Nothing but what --egress-allow names'
 allow\t'Everything'"
 complete -c rl -n "__fish_rl_using_subcommand create" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r

@@ -144,20 +144,56 @@ fn a_name_admits_what_the_hosts_servers_answer_for_it_and_no_other_name_is_asked
     );
     let rules = [format!("depot.test:{port}"), format!("*.below.test:{port}")];
     let flags = ["run", "--name", "ci", "--egress-allow", &rules[0], "--egress-allow", &rules[1], "--egress-log"];
-    let run = host.cmd(&[&flags[..], &[&image("alpine"), "sh", "-c", &script]].concat()).ok();
-    assert_eq!(run.stdout(), "refused\nhello\nhello\nunknown\nunknown\nhello\nsilence");
-    let told = host.cmd(&["logs", "--egress", "ci"]).ok();
-    for line in [
-        format!("deny tcp {own}:{port}"),
-        "allow dns depot.test".into(),
-        format!("allow tcp {own}:{port} depot.test"),
-        "deny dns other.test".into(),
-        "deny dns sub.depot.test".into(),
-        format!("allow tcp {own}:{port} sub.below.test"),
-    ] {
-        assert!(told.stdout().lines().any(|told| told.ends_with(&format!(" {line}"))), "{line}: {told}");
+    host.cmd(&["network", "create", "--internal", "closed"]).ok();
+    ["open", "other"].iter().for_each(|network| drop(host.cmd(&["network", "create", network]).ok()));
+    // Where there are several, musl asks at the gateways of all at once.
+    for networks in [&[][..], &["--network", "closed", "--network", "open", "--network", "other"]] {
+        let run = host.cmd(&[&flags[..], networks, &[&image("alpine"), "sh", "-c", &script]].concat()).ok();
+        assert_eq!(run.stdout(), "refused\nhello\nhello\nunknown\nunknown\nhello\nsilence", "{networks:?}");
+        let told = host.cmd(&["logs", "--egress", "ci"]).ok();
+        for line in [
+            format!("deny tcp {own}:{port}"),
+            "allow dns depot.test".into(),
+            format!("allow tcp {own}:{port} depot.test"),
+            "deny dns other.test".into(),
+            "deny dns sub.depot.test".into(),
+            format!("allow tcp {own}:{port} sub.below.test"),
+        ] {
+            assert!(told.stdout().lines().any(|told| told.ends_with(&format!(" {line}"))), "{networks:?}: {line}: {told}");
+        }
+        host.cmd(&["rm", "ci"]).ok();
     }
-    host.cmd(&["rm", "ci"]).ok();
+}
+
+#[test]
+fn a_name_is_asked_for_anew_by_way_of_another_network() {
+    require!(Feature::Root(true), Feature::Image("alpine"));
+    let host = Host::new();
+    let own = support::host_v4();
+    let listener = TcpListener::bind((own, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || listener.incoming().flatten().for_each(|mut peer| drop(peer.write_all(b"hello\n"))));
+    let std::net::IpAddr::V4(address) = own else { unreachable!("asked for IPv4") };
+    host.write("resolv.conf", name_server(11, address.octets()));
+    ["first", "second"].iter().for_each(|network| drop(host.cmd(&["network", "create", network]).ok()));
+    let flags = ["run", "-d", "--name", "ci", "--network", "first", "--egress-allow", "depot.test"];
+    host.cmd(&[&flags[..], &[&image("alpine"), "sleep", "1000"]].concat()).ok();
+    let asks = |to: &str| host.cmd(&["exec", "ci", "sh", "-c", &format!("nc -w 20 {to} {port} || echo refused")]).ok();
+    let check = |when: &str| {
+        assert_eq!(asks("depot.test").stdout(), "hello", "{when}");
+        assert_eq!(asks("other.test").stdout(), "refused", "{when}");
+    };
+    check("at first");
+    host.cmd(&["network", "connect", "second", "ci"]).ok();
+    check("with another");
+    host.cmd(&["network", "disconnect", "first", "ci"]).ok();
+    check("by way of the other");
+    // Its gateway is the one that the container asks, though it leads nowhere now.
+    host.cmd(&["network", "connect", "first", "ci"]).ok();
+    check("with the first again");
+    host.cmd(&["network", "disconnect", "first", "ci"]).ok();
+    check("without it again");
+    host.cmd(&["rm", "-f", "ci"]).ok();
 }
 
 #[test]

@@ -180,6 +180,99 @@ fn a_container_that_shares_the_network_shares_what_may_be_reached() {
 }
 
 #[test]
+fn on_a_network_each_container_reaches_what_it_may_and_all_reach_each_other() {
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("python3"));
+    let rl = Rl::new();
+    rl.cmd(["network", "create", "net"]).ok();
+    rl.cmd(["run", "-d", "--name", "db", "--network", "net", &image("alpine"), "nc", "-lk", "-p", "7", "-e", "printf", "hello"])
+        .ok();
+    rl.cmd(["exec", "db", "sh", "-c", "until nc 127.0.0.1 7; do sleep 0.05; done"]).ok();
+    let mut worlds = vec![host_v4()];
+    worlds.extend(host_address("[2001:db8::1]:9"));
+    rl.cmd(["network", "create", "--ipv6", "both"]).ok();
+    for ip in worlds {
+        let network = if ip.is_ipv4() { "net" } else { "both" };
+        let (server, other) = (serve(ip), serve(ip));
+        let tries = [both(server), both(other)].concat();
+        let its = |name: &'static str, flags: &[&'static str]| [&["--network", network, "--name", name], flags].concat();
+        assert_eq!(attempt(&rl, &its("shut", &["--egress", "deny"]), &tries), [REFUSED; 4], "{ip}");
+        let rule = server.to_string();
+        let allowed = attempt(&rl, &[&its("some", &["--egress-log"])[..], &["--egress-allow", &rule]].concat(), &tries);
+        assert_eq!(allowed, ["ok", "ok", REFUSED, REFUSED], "{ip}");
+        assert_eq!(attempt(&rl, &its("open", &[]), &tries), ["ok"; 4], "{ip}");
+        let lines = |name: &str| noted(&rl.cmd(["logs", "--egress", name]).ok());
+        let told = |server: SocketAddr, verdict: &str| ["tcp", "udp"].map(|kind| format!("{verdict} {kind} {server}"));
+        assert_eq!(lines("shut"), [told(server, "deny"), told(other, "deny")].concat());
+        assert_eq!(lines("some"), [told(server, "allow"), told(other, "deny")].concat());
+        rl.cmd(["logs", "--egress", "open"]).code(1).says("keeps no note");
+        rl.cmd(["rm", "shut", "some", "open"]).ok();
+    }
+    let shut = ["--rm", "--network", "net", "--egress", "deny"];
+    let db = rl.inspect("db")["NetworkSettings"]["Networks"]["net"]["IPAddress"].as_str().unwrap().to_string();
+    let tries = ["tcp db 7".to_string(), format!("tcp {db} 7"), "name db".into(), "name example.com".into()];
+    assert_eq!(attempt(&rl, &shut, &tries), ["ok", "ok", "ok", "gaierror"]);
+    rl.cmd(["rm", "-f", "db"]).ok();
+}
+
+#[test]
+fn on_networks_a_policy_holds_whatever_is_joined_left_or_dies() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    let (open, other) = (serve(host_v4()), serve(host_v4()));
+    let networks = ["a", "b"].map(|name| format!("{name}-{}", std::process::id()));
+    networks.iter().for_each(|network| drop(rl.cmd(["network", "create", network]).ok()));
+    let ci = &*format!("ci-{}", std::process::id());
+    let [a, b] = networks.each_ref().map(String::as_str);
+    let rule = open.to_string();
+    rl.cmd(["run", "-d", "--name", ci, "--network", a, "--egress-allow", &rule, &image("alpine"), "sleep", "1000"]).ok();
+    rl.cmd(["run", "-d", "--name", "stays", "--network", a, &image("alpine"), "sleep", "1000"]).ok();
+    let script = |to: SocketAddr| format!("nc -w 20 {} {}", to.ip(), to.port());
+    let reaches = |to: SocketAddr| rl.cmd(["exec", ci, "sh", "-c", &script(to)]).stdout() == "hello";
+    let check = |when: &str| {
+        eventually(when, || reaches(open));
+        assert!(!reaches(other), "{when}");
+    };
+    check("at first");
+    for change in [["connect", b], ["disconnect", a], ["connect", a], ["disconnect", b], ["connect", b], ["disconnect", b]] {
+        rl.cmd(["network", change[0], change[1], ci]).ok();
+        check(&change.join(" "));
+    }
+    rl.cmd(["rename", ci, "job"]).ok();
+    rl.cmd(["rename", "job", ci]).ok();
+    check("renamed");
+    rl.cmd(["restart", "-t", "0", ci]).ok();
+    check("restarted");
+    // Whoever dies, nothing more is reached before somebody else is there.
+    let trying = rl.start(["exec", ci, "sh", "-c", &format!("while :; do {} && echo; echo tried; done", script(other))]);
+    trying.expect("tried");
+    for title in [format!("rl[{a}]: hub"), format!("rl[{ci}]: connector")] {
+        let victim = support::titled(&title);
+        assert_eq!(victim.len(), 1, "{title}");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim[0]), nix::sys::signal::Signal::SIGKILL).unwrap();
+        eventually(&title, || support::titled(&title).iter().any(|pid| *pid != victim[0]));
+        check(&title);
+    }
+    assert!(!trying.stdout().contains("hello"));
+    assert!(noted(&rl.cmd(["logs", "--egress", ci]).ok()).contains(&format!("deny tcp {other}")));
+    rl.cmd(["rm", "-f", ci, "stays"]).ok();
+}
+
+#[test]
+fn on_a_network_nothing_leaves_from_an_address_that_nobody_has_given() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    rl.cmd(["network", "create", "--subnet", "10.77.0.0/24", "net"]).ok();
+    let server = serve(host_v4());
+    let (ip, port) = (server.ip(), server.port());
+    let script = format!(
+        "nc -w 20 {ip} {port}; echo; ip addr add 10.77.0.99/24 dev eth0; ip route replace default via 10.77.0.1 src 10.77.0.99; \
+         nc -w 20 {ip} {port} || echo refused; nslookup -type=a who.rl.internal 10.77.0.1 >/dev/null || echo unanswered"
+    );
+    let run = rl.sh(&["--network", "net", "--cap-add", "NET_ADMIN"], &script);
+    assert_eq!(run.ok().stdout(), "hello\nrefused\nunanswered");
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused() {
     require!(Feature::SubIds, Feature::Image("alpine"));
     let rl = Rl::new();

@@ -33,14 +33,7 @@ fn address(rl: &Rl, name: &str, network: &str) -> String {
 
 /// The hubs of a network, by their title.
 fn hubs(network: &str) -> Vec<i32> {
-    let title = format!("rl[{network}]: hub");
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_it = |pid: &i32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).trim_end_matches('\0') == title
-    };
-    pids.filter(is_it).collect()
+    support::titled(&format!("rl[{network}]: hub"))
 }
 
 /// An address by which the host knows itself and which is not loopback.

@@ -265,21 +265,24 @@ fn add_hosts(options: &Options, network: &NetworkMode, networks: &[Attachment]) 
     options.add_host.iter().map(entry).collect()
 }
 
-/// Of the flags; only the gateway can tell one destination from another.
+/// Of the flags; only the gateway and the hubs of user-defined networks can tell one destination from another.
 fn egress(options: &Options, network: &NetworkMode, networks: &[Attachment]) -> Result<Option<Egress>> {
     let mut hosts = add_hosts(options, network, networks)?;
-    hosts.extend(["host.containers.internal", "host.docker.internal"].map(|name| (name.to_string(), addresses::V4.host)));
+    if matches!(network, NetworkMode::Gateway { .. }) {
+        hosts.extend(["host.containers.internal", "host.docker.internal"].map(|name| (name.to_string(), addresses::V4.host)));
+    }
     let deny = options.egress.map(|policy| policy == Policy::Deny);
     let egress = Egress::new(deny, &options.egress_allow, options.egress_log, &hosts)?;
-    if let Some(rule) = egress.as_ref().and_then(Egress::asked).filter(|_| !options.dns.is_empty()) {
-        // Only of what is asked of the gateway is the answer seen.
+    let asks_others = !options.dns.is_empty() && !matches!(network, NetworkMode::User(_));
+    if let Some(rule) = egress.as_ref().and_then(Egress::asked).filter(|_| asks_others) {
+        // Only of what is asked of the gateway is the answer seen. A hub asks for the container.
         return Err(anyhow!(
             "conflicting options: --dns and --egress-allow {rule}, whose addresses only the host's name servers tell"
         ))
         .hint(|| "leave out --dns, or allow the addresses");
     }
     match network {
-        NetworkMode::Gateway { .. } => Ok(egress),
+        NetworkMode::Gateway { .. } | NetworkMode::User(_) => Ok(egress),
         _ if egress.is_none() => Ok(egress),
         _ => Err(anyhow!("cannot limit what is reached by --network {network}"))
             .hint(|| "--network gateway with --egress, --egress-allow and --egress-log, or without them --network none"),

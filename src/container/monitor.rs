@@ -225,7 +225,6 @@ impl Monitor {
             name: &self.config.name,
             ports: &self.config.ports,
             published,
-            egress: self.config.egress.as_ref(),
             runtime: &self.runtime,
             store: self.store.as_fd(),
             party: networks::party(&self.config, &self.resolvers),

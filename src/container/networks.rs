@@ -97,6 +97,7 @@ pub fn party<'a>(config: &'a Config, resolvers: &'a [IpAddr]) -> Party<'a> {
         servers: &config.dns,
         resolvers,
         host_loopback: config.add_hosts.iter().any(names_host),
+        egress: config.egress.as_ref(),
     }
 }
 

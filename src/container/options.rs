@@ -129,7 +129,7 @@ pub struct Options {
     #[arg(long, value_name = "CONTAINER[:ALIAS]", value_parser = join::link)]
     pub link: Vec<(String, String)>,
     /// What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in
-    /// rl logs --egress
+    /// rl logs --egress. Containers on the same network of yours reach each other all the same
     #[arg(long, value_name = "POLICY")]
     pub egress: Option<egress::Policy>,
     /// Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses

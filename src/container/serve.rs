@@ -537,9 +537,9 @@ impl<'a> Server<'a> {
     fn keep_connected(&mut self, payload: &mut Payload, ready: &[i32]) -> Result<()> {
         let Payload { init, namespaces, uplink, .. } = payload;
         let Config { network: mode, name, ports, .. } = &self.config;
-        let (party, egress) = (super::networks::party(&self.config, &self.resolvers), self.config.egress.as_ref());
+        let party = super::networks::party(&self.config, &self.resolvers);
         let (published, runtime, store) = (&mut self.published, &self.runtime, self.store);
-        let subject = Subject { mode, name, ports, published, egress, runtime, store, party };
+        let subject = Subject { mode, name, ports, published, runtime, store, party };
         match uplink.advance(ready, || network::start(subject), || namespaces.network(init)) {
             None => return Ok(()),
             Some(Change::Lost(error)) => {

@@ -24,7 +24,6 @@ use nix::unistd::pipe2;
 use self::bridge::connector::{self, Party};
 use self::carrier::Carrier;
 pub use self::carrier::Order;
-use self::egress::Egress;
 pub use self::mode::NetworkMode;
 use self::ports::{PortMapping, Published};
 use crate::sys::beside::Beside;
@@ -47,28 +46,25 @@ pub struct Subject<'a> {
     pub ports: &'a [PortMapping],
     /// Bound already, where it is the gateway that serves them.
     pub published: &'a mut Vec<Published>,
-    /// What it may reach, by the gateway; None: everything.
-    pub egress: Option<&'a Egress>,
     /// The runtime directory.
     pub runtime: &'a Path,
     /// The store's directory.
     pub store: BorrowedFd<'a>,
-    /// Who it is on user-defined networks.
+    /// Who it is on user-defined networks, and what it may reach.
     pub party: Party<'a>,
 }
 
 /// Starts what runs beside a container to connect it. This process is a member of U with one thread.
 pub fn start(subject: Subject) -> Result<Network> {
-    let Subject { mode, name, ports, published, egress, runtime, store, party } = subject;
-    let mut log = None;
+    let Subject { mode, name, ports, published, runtime, store, party } = subject;
+    let egress = party.egress;
+    let pipe = egress.map(|_| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)).transpose().context("cannot create a pipe")?;
+    let (log, its) = pipe.unzip();
     let carrier = match mode {
         NetworkMode::Gateway { host_loopback } => {
-            let pipe = egress.map(|_| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)).transpose().context("cannot create a pipe")?;
-            let (ours, its) = pipe.unzip();
-            log = ours;
             Some(embedded::start(embedded::Given { name, host_loopback: *host_loopback, egress, log: its }, published)?)
         }
-        NetworkMode::User(_) => Some(connector::start(party, published, store)?),
+        NetworkMode::User(_) => Some(connector::start(party, published, store, its)?),
         mode => driver::start(mode, name, ports, runtime)?,
     };
     Ok(Network { carrier, log })

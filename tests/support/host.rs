@@ -208,3 +208,14 @@ pub fn assert_confined(pid: i32) {
     assert_eq!(threads, [set(0), set(1 << 13)]);
     assert!(fs::read_dir(format!("/proc/{pid}/fd")).is_err(), "its descriptors can be listed");
 }
+
+/// The processes with this title.
+pub fn titled(title: &str) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_it = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).trim_end_matches('\0') == title
+    };
+    pids.filter(is_it).collect()
+}

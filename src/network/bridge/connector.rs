@@ -20,6 +20,7 @@ use super::join::mac;
 use super::leases::{self, Attachment};
 use super::wire::{self, FromHub, Member, Named, ToHub};
 use crate::network::carrier::{self, Carrier, Order};
+use crate::network::egress::Egress;
 use crate::network::embedded::hub;
 use crate::network::embedded::topology::{self, BRIDGE};
 use crate::network::netlink::route::End;
@@ -44,22 +45,27 @@ pub struct Party<'a> {
     /// What it takes for a name server, whatever networks it has left since.
     pub resolvers: &'a [IpAddr],
     pub host_loopback: bool,
+    /// What it may reach beyond its networks; None: everything.
+    pub egress: Option<&'a Egress>,
 }
 
 /// Forks the connector of a container; `store` is the store's directory. The caller is a member of U with one thread.
-pub fn start(party: Party, published: &mut Vec<Published>, store: BorrowedFd) -> Result<Carrier> {
-    let live = |monitor, init| live(party, std::mem::take(published), store, monitor, init);
+///
+/// `log`: where hubs are to tell of what it reaches.
+pub fn start(party: Party, published: &mut Vec<Published>, store: BorrowedFd, log: Option<OwnedFd>) -> Result<Carrier> {
+    let live = |monitor, init| live(Places { party, store, log }, std::mem::take(published), monitor, init);
     Carrier::start("container's connector", live)
 }
 
-fn live(party: Party, published: Vec<Published>, store: BorrowedFd, monitor: OwnedFd, init: OwnedFd) -> ! {
+fn live(places: Places, published: Vec<Published>, monitor: OwnedFd, init: OwnedFd) -> ! {
     let sockets = published.iter().map(|published| published.socket.as_raw_fd());
-    let keep: Vec<i32> = sockets.chain([store, monitor.as_fd(), init.as_fd()].map(|fd| fd.as_raw_fd())).collect();
+    let own = [places.store, monitor.as_fd(), init.as_fd()].map(|fd| fd.as_raw_fd());
+    let keep: Vec<i32> = sockets.chain(own).chain(places.log.as_ref().map(AsRawFd::as_raw_fd)).collect();
     let _ = process::close_all_but(&keep);
-    process::set_title(&Role::Connector.title(party.name), &Role::Connector.comm());
+    process::set_title(&Role::Connector.title(places.party.name), &Role::Connector.comm());
     let _ = process::set_parent_death_signal(libc::SIGKILL);
     let _ = nix::unistd::chdir(c"/");
-    let begun = Connector::begin(party, published, store, &init);
+    let begun = Connector::begin(places, published, &init);
     carrier::report(init.as_fd(), &begun);
     drop(init);
     if let Ok(mut connector) = begun {
@@ -68,10 +74,16 @@ fn live(party: Party, published: Vec<Published>, store: BorrowedFd, monitor: Own
     process::exit_now(1)
 }
 
-/// See the module.
-struct Connector<'a> {
+/// What it takes to join a network.
+struct Places<'a> {
     party: Party<'a>,
     store: BorrowedFd<'a>,
+    log: Option<OwnedFd>,
+}
+
+/// See the module.
+struct Connector<'a> {
+    places: Places<'a>,
     container: OwnedFd,
     joined: Vec<Joined>,
     /// Its name, where that is another by now.
@@ -87,17 +99,19 @@ struct Joined {
 }
 
 impl<'a> Connector<'a> {
-    fn begin(party: Party<'a>, published: Vec<Published>, store: BorrowedFd<'a>, init: &OwnedFd) -> Result<Connector<'a>> {
+    fn begin(places: Places<'a>, published: Vec<Published>, init: &OwnedFd) -> Result<Connector<'a>> {
+        let party = places.party;
         // While Init still makes its namespace.
         let mut hubs = Vec::new();
         for attachment in party.attachments {
-            hubs.push(enter(&party, attachment, store).with_context(|| refused(attachment))?);
+            hubs.push(places.enter(&party, attachment).with_context(|| refused(attachment))?);
         }
         let (_, fds) = sock::receive(init.as_fd(), &mut [0; 8]).context("cannot hear the container's first process")?;
         let container = fds.into_iter().next().context("the container's first process gave up")?;
-        let mut connector = Connector { party, store, container, joined: Vec::new(), renamed: None };
+        let mut connector = Connector { places, container, joined: Vec::new(), renamed: None };
         for ((hub, network), attachment) in hubs.into_iter().zip(party.attachments) {
-            connector.link(network, attachment).with_context(|| refused(attachment))?;
+            let leads_out = !attachment.internal && connector.primary().is_none();
+            connector.link(network, attachment, leads_out).with_context(|| refused(attachment))?;
             connector.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
         }
         for Published { socket, mapping } in published {
@@ -108,37 +122,48 @@ impl<'a> Connector<'a> {
     }
 
     /// Makes the interface by which the container is on a network.
-    fn link(&self, network: OwnedFd, attachment: &Attachment) -> Result<()> {
+    fn link(&self, network: OwnedFd, attachment: &Attachment, leads_out: bool) -> Result<()> {
+        let Party { id, resolvers, .. } = self.places.party;
         let plug = Plug {
             network: network.as_fd(),
             container: self.container.as_fd(),
             attachment,
-            port: format!("v{}", &self.party.id[..self.party.id.len().min(12)]),
-            leads_out: !attachment.internal && self.primary().is_none(),
+            port: format!("v{}", &id[..id.len().min(12)]),
+            leads_out,
+            resolvers,
         };
         elsewhere(|| plug.make())
     }
 
     fn join(&mut self, attachment: &Attachment) -> Result<()> {
-        let party = Party { name: self.renamed.as_deref().unwrap_or(self.party.name), ..self.party };
-        let (hub, network) = enter(&party, attachment, self.store).with_context(|| refused(attachment))?;
-        self.link(network, attachment).with_context(|| refused(attachment))?;
+        let party = Party { name: self.renamed.as_deref().unwrap_or(self.places.party.name), ..self.places.party };
+        let (hub, network) = self.places.enter(&party, attachment).with_context(|| refused(attachment))?;
+        let leads_out = !attachment.internal && self.primary().is_none();
+        self.link(network, attachment, false).with_context(|| refused(attachment))?;
         self.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
-        self.watch()
+        self.watch()?;
+        // Now that it knows the names of the others.
+        if leads_out { self.change_links(None, Some(attachment)) } else { Ok(()) }
     }
 
     /// The interface goes, and with the conversation the membership. Another network leads out then, where there is one.
     fn leave(&mut self, id: &str) -> Result<()> {
         let Some(at) = self.joined.iter().position(|joined| joined.attachment.network_id == id) else { return Ok(()) };
+        let led_out = self.primary().is_some_and(|primary| primary.attachment.network_id == id);
         let left = self.joined.remove(at).attachment;
-        let next = self.joined.iter().map(|joined| &joined.attachment).find(|other| !other.internal && !left.internal);
+        let next = self.primary().filter(|_| led_out).map(|next| &next.attachment);
+        self.change_links(Some(&left), next)?;
+        (0..self.joined.len()).try_for_each(|index| self.tell_peers(index))
+    }
+
+    /// An interface goes, and a network leads out.
+    fn change_links(&self, gone: Option<&Attachment>, leads_out: Option<&Attachment>) -> Result<()> {
         elsewhere(|| {
             process::setns(self.container.as_fd(), ns::NET).context("cannot enter the container's network namespace")?;
             let netlink = Netlink::open(Subsystem::Route)?;
-            remove(&netlink, &left.interface)?;
-            next.map_or(Ok(()), |next| lead_out(&netlink, next))
-        })?;
-        (0..self.joined.len()).try_for_each(|index| self.tell_peers(index))
+            gone.map_or(Ok(()), |gone| remove(&netlink, &gone.interface))?;
+            leads_out.map_or(Ok(()), |next| lead_out(&netlink, next, self.places.party.resolvers))
+        })
     }
 
     /// The hub that the container reaches the world by.
@@ -240,7 +265,7 @@ impl<'a> Connector<'a> {
             Order::Join(attachment) => self.join(attachment),
             Order::Leave(id) => self.leave(id),
             Order::Rename(name) => {
-                let party = Party { name, ..self.party };
+                let party = Party { name, ..self.places.party };
                 let again = |joined: &Joined| self.ask(joined, &ToHub::Join(Box::new(member(&party, &joined.attachment)?)), &[]);
                 self.joined.iter().try_for_each(again)?;
                 self.renamed = Some(name.clone());
@@ -260,34 +285,42 @@ const SOCKET: &str = "hub";
 /// How long a hub of another user namespace may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Becomes a member: returns the conversation with the network's hub, which is started where there is none, and its network namespace.
-fn enter(party: &Party, attachment: &Attachment, store: BorrowedFd) -> Result<(OwnedFd, OwnedFd)> {
-    let path = CString::new(format!("networks/{}", attachment.network))?;
-    let open = |directory: BorrowedFd, path: &CStr| fs::open_beneath(directory, path, libc::O_RDONLY | libc::O_DIRECTORY, 0);
-    let directory = open(store, &path).context("cannot open its directory")?;
-    // The directory's own lock is about its leases as a whole (leases.rs).
-    let lock = File::from(open(directory.as_fd(), &CString::new(leases::DIRECTORY)?).context("cannot open its leases")?);
-    let member = member(party, attachment)?;
-    loop {
-        let (conversation, is_ours) = match sock::connect(directory.as_fd(), SOCKET) {
-            Ok(conversation) => (conversation, false),
-            Err(_) => match begin_hub(attachment, directory.as_fd(), &lock)? {
-                Some(conversation) => (conversation, true),
-                None => continue,
-            },
-        };
-        // Of one that has ended already the answer tells.
-        let _ = wire::send(&conversation, &ToHub::Join(Box::new(member.clone())), &[]);
-        match wire::receive::<FromHub>(&conversation) {
-            Ok(Some((FromHub::Joined, fds))) => {
-                let network = fds.into_iter().next().context("the network's namespace did not come along")?;
-                return Ok((conversation, network));
+impl Places<'_> {
+    /// Becomes a member: returns the conversation with the network's hub, which is started where there is none, and its network namespace.
+    fn enter(&self, party: &Party, attachment: &Attachment) -> Result<(OwnedFd, OwnedFd)> {
+        let path = CString::new(format!("networks/{}", attachment.network))?;
+        let open = |directory: BorrowedFd, path: &CStr| fs::open_beneath(directory, path, libc::O_RDONLY | libc::O_DIRECTORY, 0);
+        let directory = open(self.store, &path).context("cannot open its directory")?;
+        // The directory's own lock is about its leases as a whole (leases.rs).
+        let lock = File::from(open(directory.as_fd(), &CString::new(leases::DIRECTORY)?).context("cannot open its leases")?);
+        let member = member(party, attachment)?;
+        let log: Vec<BorrowedFd> = self.log.iter().map(AsFd::as_fd).collect();
+        loop {
+            let (conversation, is_ours) = match sock::connect(directory.as_fd(), SOCKET) {
+                Ok(conversation) => (conversation, false),
+                Err(_) => match begin_hub(attachment, directory.as_fd(), &lock)? {
+                    Some(conversation) => (conversation, true),
+                    None => continue,
+                },
+            };
+            match wire::send(&conversation, &ToHub::Join(Box::new(member.clone())), &log) {
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                    return Err(error).context("there is too much to say of it");
+                }
+                // Of one that has ended already the answer tells.
+                _ => {}
             }
-            Ok(Some((FromHub::Refused(failure), _))) => return Err(failure.into()),
-            Ok(Some(_)) => await_end(&conversation)?,
-            Ok(None) | Err(_) if is_ours => bail!("its hub died"),
-            // It ended between our connecting and its hearing of it.
-            Ok(None) | Err(_) => {}
+            match wire::receive::<FromHub>(&conversation) {
+                Ok(Some((FromHub::Joined, fds))) => {
+                    let network = fds.into_iter().next().context("the network's namespace did not come along")?;
+                    return Ok((conversation, network));
+                }
+                Ok(Some((FromHub::Refused(failure), _))) => return Err(failure.into()),
+                Ok(Some(_)) => await_end(&conversation)?,
+                Ok(None) | Err(_) if is_ours => bail!("its hub died"),
+                // It ended between our connecting and its hearing of it.
+                Ok(None) | Err(_) => {}
+            }
         }
     }
 }
@@ -302,6 +335,7 @@ fn member(party: &Party, attachment: &Attachment) -> Result<Member> {
         servers: party.servers.to_vec(),
         resolvers: party.resolvers.to_vec(),
         host_loopback: party.host_loopback,
+        egress: party.egress.cloned(),
     })
 }
 
@@ -359,6 +393,7 @@ struct Plug<'a> {
     port: String,
     /// The container's way to everywhere else.
     leads_out: bool,
+    resolvers: &'a [IpAddr],
 }
 
 /// In a thread of its own: namespaces are a thread's, and from the container's there is no way back to the host's.
@@ -366,11 +401,16 @@ fn elsewhere(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     std::thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow!("the connecting thread died"))?
 }
 
-/// Everything is reached by way of this network from now on.
-fn lead_out(netlink: &Netlink, attachment: &Attachment) -> Result<()> {
+/// Everything is reached by way of this network from now on, and so is whatever the container takes for a name server: who leads out knows
+/// the names of all its networks, those of an internal one would be denied by it that lead out, and what a name was answered with may be
+/// reached only where it was answered.
+fn lead_out(netlink: &Netlink, attachment: &Attachment, resolvers: &[IpAddr]) -> Result<()> {
     let mut batch = Batch::default();
     for place in attachment.places() {
         batch.default_route(place.gateway);
+        for other in resolvers.iter().filter(|other| other.is_ipv4() == place.gateway.is_ipv4() && **other != place.gateway) {
+            batch.route(*other, place.gateway);
+        }
     }
     netlink.commit(batch).context("cannot set up the container's routes")
 }
@@ -409,7 +449,7 @@ impl Plug<'_> {
         }
         inner.commit(batch).context("cannot set up the container's addresses")?;
         if self.leads_out {
-            lead_out(&inner, self.attachment)?;
+            lead_out(&inner, self.attachment, self.resolvers)?;
         }
         topology::open_ports()
     }

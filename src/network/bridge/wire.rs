@@ -3,7 +3,7 @@
 //! ```text
 //! connector                   hub
 //!   |--- (connect) ----------->|    at `hub` in the network's directory; or as the end of a pair, by whoever started it
-//!   |--- Join ---------------->|
+//!   |--- Join ---------------->|    carries where to tell of what the container reaches, if somebody wants to know
 //!   |<-- Joined, or why not ---|    carries the hub's network namespace, in which the connector makes its link
 //!   |--- Publish … ----------->|    carries the port's socket
 //!   |<-- Done, or why not -----|
@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::network::egress::Egress;
 use crate::network::ports::PortMapping;
 use crate::sys::sock;
 
@@ -43,6 +44,8 @@ pub struct Member {
     pub resolvers: Vec<IpAddr>,
     /// The gateway's address stands for the host's loopback.
     pub host_loopback: bool,
+    /// What it may reach beyond the network; None: everything.
+    pub egress: Option<Egress>,
 }
 
 /// What names mean. The first is the one that an address is told by.
@@ -73,7 +76,11 @@ pub enum FromHub {
 
 /// Sends one message, without waiting where the other side does not read.
 pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd]) -> io::Result<()> {
-    sock::send_now(socket.as_fd(), &serde_json::to_vec(message)?, fds)
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > LONGEST {
+        return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+    }
+    sock::send_now(socket.as_fd(), &bytes, fds)
 }
 
 /// Receives one message; None at EOF.

@@ -70,7 +70,7 @@ impl Engine {
             return self.reply(client, asked, &answer);
         }
         let question: Box<[u8]> = message.into();
-        if self.guard.as_mut().is_some_and(|guard| !guard.admits_question(&question)) {
+        if !self.admits_question(client.ip(), &question) {
             return self.reply(client, asked, &failure(&question, NXDOMAIN));
         }
         self.ask((client, asked), question, 0);
@@ -113,7 +113,7 @@ impl Engine {
                 }
                 let answer = self.buffer[..length].to_vec();
                 if let Some(query) = self.queries.remove(key) {
-                    self.guard.iter_mut().for_each(|guard| guard.learn(&query.question, &answer));
+                    self.learn(query.client.ip(), &query.question, &answer);
                     self.reply(query.client, query.asked, &answer);
                 }
             }

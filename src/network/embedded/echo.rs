@@ -53,7 +53,7 @@ impl Engine {
         if self.is_closed() || echo.destination == self.networks.of(echo.destination).gateway {
             return;
         }
-        if !self.admits("icmp", echo.destination, None) {
+        if !self.admits(echo.client, "icmp", echo.destination, None) {
             return;
         }
         let echoes = &mut self.echoes;

@@ -146,7 +146,7 @@ pub struct Engine {
     /// Each keeps its place; one that is no longer served leaves it empty.
     pub(super) published: Vec<Option<Service>>,
     host_loopback: bool,
-    /// None: everything may be reached.
+    /// Of the only container that there is. None: everything may be reached.
     pub(super) guard: Option<Guard>,
     pub(super) secret: [u8; 4],
     pub(super) buffer: Vec<u8>,
@@ -294,6 +294,8 @@ impl Engine {
                 }
                 self.handle(source, event.events());
                 if self.hub.take_if(|hub| hub.is_deserted()).is_some() {
+                    // A container may still be there whose connector is not.
+                    self.guard = Some(Guard::closed());
                     self.drain();
                 }
             }
@@ -437,7 +439,8 @@ impl Engine {
             + self.sessions.len() * 2
             + self.pipes.descriptors()
             + Stock::most()
-            + self.published.len();
+            + self.published.len()
+            + self.hub.as_ref().map_or(0, Hub::descriptors);
         used + wanted + OTHERS <= self.limit
     }
 

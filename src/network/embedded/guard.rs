@@ -25,6 +25,11 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Refuses everything, and tells nobody.
+    pub fn closed() -> Guard {
+        Guard::new(Egress { deny: true, ..Egress::default() }, None)
+    }
+
     pub fn new(egress: Egress, log: Option<OwnedFd>) -> Guard {
         Guard { egress, log, lost: 0, names: HashMap::new(), order: VecDeque::new() }
     }
@@ -92,9 +97,27 @@ impl Guard {
 }
 
 impl Engine {
-    /// Whether the container may reach this address, as it calls it; port None: by ICMP echo.
-    pub(super) fn admits(&mut self, protocol: &str, address: IpAddr, port: Option<u16>) -> bool {
-        self.guard.as_mut().is_none_or(|guard| guard.admits(protocol, address, port))
+    /// Who decides for this container; None: it may reach everything.
+    pub(super) fn guard(&mut self, client: IpAddr) -> Option<&mut Guard> {
+        match &mut self.hub {
+            Some(hub) => hub.guard(client),
+            None => self.guard.as_mut(),
+        }
+    }
+
+    /// Whether a container may reach this address, as it calls it; port None: by ICMP echo.
+    pub(super) fn admits(&mut self, client: IpAddr, protocol: &str, address: IpAddr, port: Option<u16>) -> bool {
+        self.guard(client).is_none_or(|guard| guard.admits(protocol, address, port))
+    }
+
+    /// Whether a container may ask this.
+    pub(super) fn admits_question(&mut self, client: IpAddr, question: &[u8]) -> bool {
+        self.guard(client).is_none_or(|guard| guard.admits_question(question))
+    }
+
+    /// A container is about to hear this answer.
+    pub(super) fn learn(&mut self, client: IpAddr, question: &[u8], answer: &[u8]) {
+        self.guard(client).into_iter().for_each(|guard| guard.learn(question, answer));
     }
 }
 

@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 
 use super::addresses::{DNS_PORT, Destination, Inner, Network, Networks, destination};
 use super::engine::{Engine, Service, Source};
+use super::guard::Guard;
 use super::names::{self, Known, Question};
 use super::slab::{Key, Slab};
 use super::{Beginning, set_up};
@@ -52,6 +53,8 @@ struct Connected {
     watches: bool,
     /// Names on its other networks.
     peers: Vec<Named>,
+    /// What it may reach beyond the network; None: everything.
+    guard: Option<Guard>,
 }
 
 /// Lives the hub's life: of the network of `attachment`, found at `listener`; `first` is the conversation with who started it.
@@ -102,7 +105,7 @@ fn begin(attachment: &Attachment, listener: OwnedFd, first: OwnedFd) -> Result<E
 
 impl Connected {
     fn new(conversation: OwnedFd) -> Connected {
-        Connected { conversation, member: None, watches: false, peers: Vec::new() }
+        Connected { conversation, member: None, watches: false, peers: Vec::new(), guard: None }
     }
 }
 
@@ -126,19 +129,28 @@ impl Hub {
         self.connected.get(*self.at.get(&address)?)
     }
 
-    /// Whether the gateway's address stands for the host's loopback for this container.
-    pub fn opens_host(&self, client: IpAddr) -> bool {
-        self.at(client).and_then(|connected| connected.member.as_ref()).is_some_and(|member| member.host_loopback)
+    fn member_at(&self, address: IpAddr) -> Option<&Member> {
+        self.at(address)?.member.as_ref()
     }
 
-    /// Whether a container takes this address for a name server.
-    pub fn is_resolver(&self, client: IpAddr, address: IpAddr) -> bool {
-        self.at(client).and_then(|connected| connected.member.as_ref()).is_some_and(|member| member.resolvers.contains(&address))
+    /// What decides what a container may reach.
+    pub fn guard(&mut self, client: IpAddr) -> Option<&mut Guard> {
+        self.connected.get_mut(*self.at.get(&client)?)?.guard.as_mut()
+    }
+
+    /// At most so many are open.
+    pub fn descriptors(&self) -> usize {
+        2 * self.connected.len()
+    }
+
+    /// Whether the gateway's address stands for the host's loopback for this container.
+    pub fn opens_host(&self, client: IpAddr) -> bool {
+        self.member_at(client).is_some_and(|member| member.host_loopback)
     }
 
     /// The name servers that a container wants asked.
     pub fn servers(&self, client: IpAddr) -> &[IpAddr] {
-        self.at(client).and_then(|connected| connected.member.as_ref()).map_or(&[], |member| &member.servers)
+        self.member_at(client).map_or(&[], |member| &member.servers)
     }
 
     /// The answer to a question of a container about containers. None: it is about something else.
@@ -182,8 +194,17 @@ impl Hub {
 impl Engine {
     /// What a container's packet to an address means.
     pub(super) fn destination(&self, client: IpAddr, wanted: SocketAddr) -> Destination {
-        let asks = wanted.port() == DNS_PORT && self.hub.as_ref().is_some_and(|hub| hub.is_resolver(client, wanted.ip()));
-        if asks { Destination::Dns } else { destination(wanted, &self.networks, self.opens_host(client)) }
+        let meant = destination(wanted, &self.networks, self.opens_host(client));
+        let Some(hub) = self.hub.as_ref().filter(|_| meant != Destination::Ignored) else { return meant };
+        match hub.member_at(client) {
+            // An address that it was not given: whatever is said of what it may reach is said of those that it was.
+            None => Destination::Refused,
+            Some(member) if !member.resolvers.contains(&wanted.ip()) => meant,
+            Some(_) if wanted.port() == DNS_PORT => Destination::Dns,
+            // The gateway of another of its networks is not to be taken for somebody outside.
+            Some(_) if wanted.ip() != self.networks.of(wanted.ip()).gateway => Destination::Refused,
+            Some(_) => meant,
+        }
     }
 
     /// Whether nothing leaves the network.
@@ -210,7 +231,7 @@ impl Engine {
         let Some(connected) = self.hub.as_ref().and_then(|hub| hub.connected.get(key)) else { return };
         let Ok(Some((message, fds))) = wire::receive::<ToHub>(&connected.conversation) else { return self.part(key) };
         let done = match message {
-            ToHub::Join(member) => return self.join(key, *member),
+            ToHub::Join(member) => return self.join(key, *member, fds.into_iter().next()),
             ToHub::Publish(mapping) => {
                 let addresses = connected.member.as_ref().map(|member| member.named.addresses.clone()).unwrap_or_default();
                 let v4 = addresses.iter().copied().find(IpAddr::is_ipv4).context("it is no member yet");
@@ -237,7 +258,8 @@ impl Engine {
         self.tell(key, &answer, false);
     }
 
-    fn join(&mut self, key: Key, member: Member) {
+    /// `log`: where to tell of what it reaches. Who joins again, for it has another name, keeps what there is.
+    fn join(&mut self, key: Key, member: Member, log: Option<OwnedFd>) {
         let Some(hub) = &mut self.hub else { return };
         if member.userns != hub.userns {
             // It waits for our end, which its conversation does not delay.
@@ -245,7 +267,12 @@ impl Engine {
         }
         hub.lived = true;
         hub.at.extend(member.named.addresses.iter().map(|address| (*address, key)));
-        hub.connected.get_mut(key).into_iter().for_each(|connected| connected.member = Some(member.clone()));
+        if let Some(connected) = hub.connected.get_mut(key) {
+            if connected.member.is_none() {
+                connected.guard = member.egress.clone().map(|egress| Guard::new(egress, log));
+            }
+            connected.member = Some(member);
+        }
         self.tell(key, &FromHub::Joined, true);
         self.tell_names(None);
     }

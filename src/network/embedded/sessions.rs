@@ -116,15 +116,14 @@ impl Engine {
             return Err(io::ErrorKind::InvalidData.into());
         }
         session.question.clone_from(&question);
-        if self.guard.as_mut().is_some_and(|guard| !guard.admits_question(&question)) {
-            return self.answer_with(key, framed(&dns::failure(&question, NXDOMAIN)));
-        }
-        let client = self.sessions.get(key).and_then(|session| inet::peer_address(&session.client).ok());
-        let Some(client) = client else { return Err(io::ErrorKind::NotConnected.into()) };
-        if let Some(answer) = self.hub.as_ref().and_then(|hub| hub.answer(client.ip(), &question)) {
+        let client = inet::peer_address(&session.client)?.ip();
+        if let Some(answer) = self.hub.as_ref().and_then(|hub| hub.answer(client, &question)) {
             return self.answer_with(key, framed(&answer));
         }
-        let connecting = self.server(client.ip(), 0).map(|server| {
+        if !self.admits_question(client, &question) {
+            return self.answer_with(key, framed(&dns::failure(&question, NXDOMAIN)));
+        }
+        let connecting = self.server(client, 0).map(|server| {
             let socket = inet::socket(Transport::Tcp, server.ip())?;
             inet::connect(&socket, server).map(|()| socket)
         });
@@ -170,7 +169,8 @@ impl Engine {
         if !dns::is_answer(&answer, &session.question) {
             return self.fail_question(key);
         }
-        self.guard.iter_mut().for_each(|guard| guard.learn(&session.question, &answer));
+        let (client, question) = (inet::peer_address(&session.client)?.ip(), session.question.clone());
+        self.learn(client, &question, &answer);
         self.answer_with(key, framed(&answer))
     }
 

@@ -60,7 +60,9 @@ impl Engine {
         }
         let wanted = match self.destination(syn.client.ip(), syn.destination) {
             Destination::Outside(_) if self.is_closed() => Err(Verdict::NoRoute),
-            Destination::Outside(_) if !self.admits("tcp", syn.destination.ip(), Some(syn.destination.port())) => {
+            Destination::Outside(_)
+                if !self.admits(syn.client.ip(), "tcp", syn.destination.ip(), Some(syn.destination.port())) =>
+            {
                 Err(Verdict::Reset)
             }
             Destination::Outside(wanted) => Ok(wanted),

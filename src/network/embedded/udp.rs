@@ -87,7 +87,7 @@ impl Engine {
     }
 
     fn begin_flow(&mut self, client: SocketAddr, destination: SocketAddr, wanted: SocketAddr) -> Option<Key> {
-        if !self.admits("udp", destination.ip(), Some(destination.port())) {
+        if !self.admits(client.ip(), "udp", destination.ip(), Some(destination.port())) {
             self.refuse(client, destination);
             return None;
         }

@@ -138,6 +138,17 @@ impl Batch {
         self.request("add the default route", RTM_NEWROUTE, CREATE, &fixed, |a| a.bytes(RTA_GATEWAY, &octets(gateway)))
     }
 
+    /// One address by way of `gateway`.
+    pub fn route(&mut self, to: IpAddr, gateway: IpAddr) -> &mut Batch {
+        let (address, gateway_address) = (octets(to), octets(gateway));
+        let length = 8 * address.len() as u8;
+        let fixed = [family(to), length, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0, 0, 0, 0];
+        self.request("add a route", RTM_NEWROUTE, CREATE, &fixed, |a| {
+            a.bytes(RTA_DST, &address);
+            a.bytes(RTA_GATEWAY, &gateway_address);
+        })
+    }
+
     /// In `table`, every address of the family of `like` is one of this host's own: what TPROXY needs.
     pub fn everything_is_local(&mut self, like: IpAddr, table: u8) -> &mut Batch {
         let fixed = [family(like), 0, 0, 0, table, RTPROT_STATIC, RT_SCOPE_HOST, RTN_LOCAL, 0, 0, 0, 0];
