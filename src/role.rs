@@ -17,6 +17,8 @@ pub enum Role {
     Gateway,
     /// The same for all containers on a user-defined network; `network/embedded/hub.rs`.
     Hub,
+    /// Finds a Hub a cgroup that is no container's; `network/bridge/connector.rs`.
+    Settler,
     /// Connects one container to user-defined networks; `network/bridge/connector.rs`.
     Connector,
     /// Looks after the program that does so instead; `network/driver.rs`.
@@ -39,6 +41,7 @@ impl Role {
             Role::Monitor => "monitor",
             Role::Gateway => "gateway",
             Role::Hub => "hub",
+            Role::Settler => "settler",
             Role::Connector => "connector",
             Role::Driver => "driver",
             Role::Init => "init",

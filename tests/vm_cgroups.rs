@@ -12,7 +12,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Background, Feature, Run, Session, binary, eventually, image, require, run, session};
+use support::{Background, Feature, Run, Session, binary, eventually, image, require, run, session, titled};
 
 /// Asleep until it is removed, after having said so.
 const IDLE: &str = "echo ready; exec sleep 1000";
@@ -337,6 +337,74 @@ fn a_delegated_directory_is_used_without_systemd() {
     // From a login session, where the cgroup is the system's.
     let refused = rl.sh(&["--cgroup-manager", "cgroupfs", "-m", "64m"], "true").code(125);
     assert!(refused.stderr().contains("memory") && refused.stderr().contains("Delegate=yes"), "{refused}");
+}
+
+/// A container on the network `net` that answers every connection to port 7 with its name, and is left to itself.
+fn on_net(name: &str, flags: &[&str]) -> Vec<String> {
+    let (image, script) = (image("alpine"), format!("nc -lk -p 7 -e echo {name}"));
+    let words = [&["run", "-d", "--name", name, "--network", "net"], flags, &[&image, "sh", "-c", &script]].concat();
+    words.into_iter().map(String::from).collect()
+}
+
+/// The cgroup that the hub of `net` is in.
+fn hubs_cgroup() -> String {
+    let hub = titled("rl[net]: hub");
+    assert_eq!(hub.len(), 1, "{hub:?}");
+    fs::read_to_string(format!("/proc/{}/cgroup", hub[0])).unwrap_or_default().trim().to_string()
+}
+
+#[test]
+fn a_network_outlives_the_container_that_started_it_and_its_scope() {
+    let rl = session!();
+    rl.cmd(["network", "create", "net"]).ok();
+    rl.cmd(on_net("first", &["-m", "64m"])).ok();
+    rl.cmd(on_net("second", &[])).ok();
+    eventually("the hub has a scope of its own", || hubs_cgroup().ends_with("/app.slice/rl-network-net.scope"));
+    let status = systemctl(&["status", "--no-pager", "rl-network-net.scope"]).ok();
+    assert!(status.stdout().contains("rl network net") && status.stdout().contains("rl[net]: hub"), "{status}");
+    let ask = "until nc second 7; do sleep 0.1; done";
+    assert_eq!(rl.cmd(["exec", "first", "sh", "-c", ask]).ok().stdout(), "second");
+    let (hub, scope) = (titled("rl[net]: hub"), cgroup(&rl, "first"));
+    // All of it: Monitor, connector, payload, whatever was started by them.
+    fs::write(scope.parent().unwrap().join("cgroup.kill"), "1").unwrap();
+    eventually("the first is dead", || rl.inspect("first")["State"]["Running"] == false);
+    assert_eq!(titled("rl[net]: hub"), hub);
+    assert_eq!(rl.sh(&["--network", "net"], ask).ok().stdout(), "second");
+    rl.cmd(["start", "first"]).ok();
+    assert_eq!(rl.cmd(["exec", "second", "sh", "-c", "until nc first 7; do sleep 0.1; done"]).ok().stdout(), "first");
+    assert!(cgroup(&rl, "first").parent().unwrap().ends_with("rl-first.scope"), "its scope was gone");
+    rl.cmd(["rm", "-f", "first"]).ok();
+    assert_eq!(titled("rl[net]: hub"), hub);
+    rl.cmd(["rm", "-f", "second"]).ok();
+    eventually("the hub's scope is gone", || {
+        !systemctl(&["list-units", "--all", "--no-legend", "rl-*"]).ok().stdout().contains("rl-")
+    });
+    rl.cmd(["network", "rm", "net"]).ok();
+}
+
+#[test]
+fn in_a_delegated_directory_a_network_lives_beside_the_containers() {
+    let rl = session!();
+    rl.cmd(["network", "create", "net"]).ok();
+    for limits in [&[][..], &["-m", "64m"]] {
+        let words = |name: &str| on_net(name, &[&["--cgroup-manager", "cgroupfs"], limits].concat());
+        let quoted = |words: Vec<String>| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let rl_here = format!("'{}' --root '{}'", binary().display(), rl.store().display());
+        let script = format!(
+            "{rl_here} {} >/dev/null && {rl_here} {} >/dev/null && cat /proc/self/cgroup",
+            quoted(words("first")),
+            quoted(words("second"))
+        );
+        let mut command = Command::new("systemd-run");
+        command.args(["--user", "--scope", "--quiet", "-p", "Delegate=yes", "sh", "-c", &script]);
+        let callers = run(command).ok();
+        assert_eq!(hubs_cgroup(), callers.stdout(), "{limits:?}");
+        rl.cmd(["rm", "-f", "first"]).ok();
+        assert_eq!(rl.sh(&["--network", "net"], "until nc second 7; do sleep 0.1; done").ok().stdout(), "second");
+        rl.cmd(["rm", "-f", "second"]).ok();
+        eventually("the hub is gone", || titled("rl[net]: hub").is_empty());
+    }
+    rl.cmd(["network", "rm", "net"]).ok();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! ([`Delegation::finish`]). systemd moves Monitor into it: from a login session the kernel lets nobody else do that.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -39,10 +39,19 @@ pub enum Manager {
     None,
 }
 
+/// Whose a cgroup is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Container,
+    /// The processes of a user-defined network.
+    Network,
+}
+
 /// What a container's cgroup is to be.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    /// Of the container: the scope is called after it.
+    pub whose: Whose,
+    /// Its name: the scope is called after it.
     pub name: String,
     pub id: String,
     /// None: whichever works.
@@ -59,6 +68,37 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// Of a network's hub, in systemd's hands.
+    pub fn of_network(name: &str) -> Wish {
+        Wish {
+            whose: Whose::Network,
+            name: name.into(),
+            id: String::new(),
+            manager: Some(Manager::Systemd),
+            parent: None,
+            required: false,
+            settings: Vec::new(),
+            tasks_max: None,
+            owner: (0, 0),
+        }
+    }
+
+    /// The scope's name, without its suffix.
+    pub fn unit(&self) -> String {
+        match self.whose {
+            Whose::Container => format!("rl-{}", self.name),
+            Whose::Network => format!("rl-network-{}", self.name),
+        }
+    }
+
+    /// What it is, for people.
+    pub fn description(&self) -> String {
+        match self.whose {
+            Whose::Container => format!("rl container {}", self.name),
+            Whose::Network => format!("rl network {}", self.name),
+        }
+    }
+
     /// Nothing that was asked for needs the cgroup.
     fn is_optional(&self) -> bool {
         self.settings.is_empty() && self.manager.is_none() && !self.required
@@ -185,6 +225,7 @@ impl Survey {
 /// Looks who would make a cgroup for `uid`.
 pub fn survey(uid: u32) -> Result<Survey, Lack> {
     let wish = Wish {
+        whose: Whose::Container,
         name: "info".into(),
         id: String::new(),
         manager: None,
@@ -263,6 +304,17 @@ fn own_directory(parent: Option<&str>) -> Option<PathBuf> {
     let writable =
         |path: &Path| nix::unistd::faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
     (writable(&path) && writable(&path.join("cgroup.procs"))).then_some(path)
+}
+
+/// Below a cgroup of the caller's, where those live that are no container's: the callers themselves. No process may sit in a cgroup that tells
+/// those below apart by controllers.
+pub fn beside_callers(own: BorrowedFd) -> Result<OwnedFd> {
+    let leaf = if tree::words(own, "cgroup.subtree_control").is_empty() {
+        tree::open_child(own, ".")
+    } else {
+        tree::child(own, CALLERS)
+    };
+    leaf.context("cannot open the callers' cgroup")
 }
 
 /// The cgroup v2 path of a process (proc_pid_cgroup(5)).
@@ -347,6 +399,7 @@ mod tests {
 
     fn wish(settings: Vec<Setting>) -> Wish {
         Wish {
+            whose: Whose::Container,
             name: "web".into(),
             id: "ab".repeat(32),
             manager: Some(Manager::None),

@@ -17,7 +17,7 @@ pub mod systemd;
 pub mod tree;
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
@@ -86,6 +86,11 @@ impl Cgroup {
         Ok(())
     }
 
+    /// The caller's cgroup above it, where it is not systemd's.
+    pub fn parent(&self) -> Option<BorrowedFd<'_>> {
+        self.parent.as_ref().map(|(parent, _)| parent.as_fd())
+    }
+
     /// What poll(2) tells of (POLLPRI) when the payload's memory becomes an event; to be read by [`oom_kills`](Self::oom_kills).
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
         self.events.as_ref().map(|file| file.as_fd())
@@ -99,11 +104,7 @@ impl Cgroup {
     /// A cgroup for the `number`th process executed in the container; its end can be made sure of with [`end_exec`](Self::end_exec).
     pub fn make_exec(&self, number: u32) -> Result<OwnedFd> {
         let name = format!("exec-{number}");
-        match tree::make_child(self.payload.as_fd(), &name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => tree::open_child(self.payload.as_fd(), &name),
-            other => other,
-        }
-        .with_context(|| format!("cannot make the cgroup {name}"))
+        tree::child(self.payload.as_fd(), &name).with_context(|| format!("cannot make the cgroup {name}"))
     }
 
     /// Removes an executed process's cgroup, unless it has left something running. `kill`: not even then.

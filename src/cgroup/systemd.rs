@@ -52,7 +52,7 @@ impl ScopeRequest {
             candidates.push((path(format!("/run/user/{uid}/bus")), false));
         }
         candidates.reverse();
-        let (unit, wish) = (format!("rl-{}.scope", wish.name), wish.clone());
+        let (unit, wish) = (format!("{}.scope", wish.unit()), wish.clone());
         let mut request = ScopeRequest { uid, wish, candidates, connection: None, unit, call: 0 };
         request.connect_next().then_some(request)
     }
@@ -117,7 +117,7 @@ impl ScopeRequest {
                 Ok(Outcome::Done) => break,
                 Ok(Outcome::NameTaken) if !self.unit.contains("-again-") => {
                     // By another store's container, or by what is left of an earlier life of this one.
-                    self.unit = format!("rl-{}-again-{}.scope", self.wish.name, random()?);
+                    self.unit = format!("{}-again-{}.scope", self.wish.unit(), random()?);
                     let mut again = ScopeRequest::connect(self.uid, &self.wish).context("systemd is gone")?;
                     again.unit = std::mem::take(&mut self.unit);
                     *self = again;
@@ -203,7 +203,7 @@ fn systemd_call<'a>(member: &'a str, signature: &'a str, flags: u8) -> Call<'a> 
 fn transient_scope(unit: &str, wish: &Wish, pid: i32) -> Body {
     let text = |text: &str| Value::Text(text.into());
     let mut properties = vec![
-        ("Description", text(&format!("rl container {}", wish.name))),
+        ("Description", text(&wish.description())),
         ("PIDs", Value::U32s(vec![pid as u32])),
         ("Delegate", Value::Bool(true)),
         ("CollectMode", text("inactive-or-failed")),

@@ -41,6 +41,14 @@ pub fn make_child(cgroup: BorrowedFd, name: &str) -> io::Result<OwnedFd> {
     open_child(cgroup, name)
 }
 
+/// The same, made where it is missing.
+pub fn child(cgroup: BorrowedFd, name: &str) -> io::Result<OwnedFd> {
+    match make_child(cgroup, name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_child(cgroup, name),
+        other => other,
+    }
+}
+
 /// A whole file.
 pub fn read(cgroup: BorrowedFd, file: &str) -> io::Result<String> {
     let mut text = String::new();
@@ -87,11 +95,7 @@ pub fn move_all_to(cgroup: BorrowedFd, leaf: &str) -> Result<()> {
         if pids.is_empty() {
             return Ok(());
         }
-        let to = match make_child(cgroup, leaf) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_child(cgroup, leaf),
-            other => other,
-        };
-        let to = to.with_context(|| format!("cannot make the cgroup {leaf}"))?;
+        let to = child(cgroup, leaf).with_context(|| format!("cannot make the cgroup {leaf}"))?;
         for pid in pids.lines() {
             match write(to.as_fd(), "cgroup.procs", pid) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}

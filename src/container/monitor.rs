@@ -193,7 +193,7 @@ impl Monitor {
             return Ok(None);
         }
         match wire::receive::<FromClient>(&self.client)? {
-            Some((FromClient::ClientScoped { path }, fds)) => scope::take(&self.config, maps, path, fds),
+            Some((FromClient::ClientScoped { path, uid }, fds)) => scope::take(&self.config, maps, (path, uid), fds),
             Some((other, _)) => Err(anyhow!("unexpected {other:?} instead of the cgroup")),
             None => Err(anyhow!("the client gave up before it had a cgroup")),
         }
@@ -228,6 +228,7 @@ impl Monitor {
             runtime: &self.runtime,
             store: self.store.as_fd(),
             party: networks::party(&self.config, &self.resolvers),
+            abode: || scope::abode(scope),
         })?;
         let peer = match &self.config.network {
             NetworkMode::Container(id) => Some(control::network_of(self.store.as_fd(), id).context("cannot share the network")?),

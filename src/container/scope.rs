@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::config::Config;
 use super::options::{Cgroups, Options, Systemd};
 use super::wire::{self, FromClient};
-use crate::cgroup::delegate::{self, Delegation, Manager, Wish};
+use crate::cgroup::delegate::{self, Delegation, Manager, Whose, Wish};
 use crate::cgroup::limits::{self, Setting};
+use crate::cgroup::systemd::ScopeRequest;
 use crate::cgroup::{Cgroup, tree};
 use crate::error::Advise;
+use crate::network::bridge::connector::{Abode, Settle};
 use crate::oci::runtime::Resources;
 use crate::userns::idmap::{IdMaps, to_host};
 
@@ -59,6 +61,7 @@ pub fn begin(config: &Config, owner: (u32, u32)) -> Result<Delegation> {
     let delegation = delegate::begin(
         nix::unistd::geteuid().as_raw(),
         Wish {
+            whose: Whose::Container,
             name: config.name.clone(),
             id: config.id.clone(),
             manager: config.cgroup.manager,
@@ -87,8 +90,9 @@ pub fn hand_over(delegation: Delegation, monitor: i32, owner: (u32, u32), conver
     let fds = base.iter().flat_map(|base| [Some(base.directory.as_fd()), base.parent.as_ref().map(|fd| fd.as_fd())]);
     let fds: Vec<BorrowedFd> = fds.flatten().collect();
     let path = base.as_ref().map(|base| base.path.clone());
+    let uid = nix::unistd::geteuid().as_raw();
     // A Monitor that died is noticed by the end of the conversation.
-    let _ = wire::send(conversation, &FromClient::ClientScoped { path }, &fds);
+    let _ = wire::send(conversation, &FromClient::ClientScoped { path, uid }, &fds);
     Ok(())
 }
 
@@ -97,11 +101,35 @@ pub struct Scope {
     pub cgroup: Cgroup,
     /// Below the mount of cgroup v2.
     pub path: String,
+    /// Whose session it is of.
+    uid: u32,
+}
+
+/// Where the hubs are to live that this container starts: others will need them when it is gone, and its cgroup with it.
+pub fn abode(scope: Option<&Scope>) -> Abode {
+    let Some(Scope { cgroup, uid, .. }) = scope else { return Abode::default() };
+    match cgroup.parent() {
+        Some(own) => Abode { cgroup: delegate::beside_callers(own).ok(), settle: None },
+        None => Abode { cgroup: None, settle: Some(settler(*uid)) },
+    }
+}
+
+/// In a process of its own, which may wait: has systemd make a scope for a network's hub.
+fn settler(uid: u32) -> Settle {
+    Box::new(move |network, hub| {
+        let Some(mut request) = ScopeRequest::connect(uid, &Wish::of_network(network)) else { return };
+        // The number is still its own.
+        if hub.signal(0).is_ok() {
+            request.send(hub.pid);
+            // Without one it ends with this container, and whoever needs it starts another.
+            let _ = request.wait(hub.pid);
+        }
+    })
 }
 
 /// Makes of what Client has handed over the cgroup that the payload will be born in.
 /// `maps`: the payload's ids within U.
-pub fn take(config: &Config, maps: &IdMaps, path: Option<String>, fds: Vec<OwnedFd>) -> Result<Option<Scope>> {
+pub fn take(config: &Config, maps: &IdMaps, (path, uid): (Option<String>, u32), fds: Vec<OwnedFd>) -> Result<Option<Scope>> {
     let Some(path) = path else { return Ok(None) };
     let root = || Some((to_host(&maps.uid, 0)?, to_host(&maps.gid, 0)?));
     let delegated = if config.systemd { Some(root().context("container root does not exist")?) } else { None };
@@ -110,5 +138,5 @@ pub fn take(config: &Config, maps: &IdMaps, path: Option<String>, fds: Vec<Owned
     let name = path.rsplit('/').next().unwrap_or_default().to_string();
     let parent = fds.next().map(|parent| (parent, name));
     let cgroup = Cgroup::prepare(base, parent, &settings(config)?, delegated)?;
-    Ok(Some(Scope { cgroup, path }))
+    Ok(Some(Scope { cgroup, path, uid }))
 }

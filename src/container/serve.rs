@@ -539,7 +539,8 @@ impl<'a> Server<'a> {
         let Config { network: mode, name, ports, .. } = &self.config;
         let party = super::networks::party(&self.config, &self.resolvers);
         let (published, runtime, store) = (&mut self.published, &self.runtime, self.store);
-        let subject = Subject { mode, name, ports, published, runtime, store, party };
+        let abode = || scope::abode(self.scope.as_ref());
+        let subject = Subject { mode, name, ports, published, runtime, store, party, abode };
         match uplink.advance(ready, || network::start(subject), || namespaces.network(init)) {
             None => return Ok(()),
             Some(Change::Lost(error)) => {

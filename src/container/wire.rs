@@ -60,8 +60,8 @@ pub enum FromClient {
     /// U is there. Its descriptor comes along.
     ClientMapped,
     /// Monitor is in the cgroup of the container, at this path. Its directory comes along, and its parent's where that is not systemd's.
-    /// None: there is no cgroup. Sent only where Monitor knows that it will be.
-    ClientScoped { path: Option<String> },
+    /// None: there is no cgroup. Sent only where Monitor knows that it will be. `uid`: Client's.
+    ClientScoped { path: Option<String>, uid: u32 },
     /// The record is complete. Its directory comes along, with the lock on it.
     ClientRecorded,
     /// Pass a signal on to the payload, or to what was executed.

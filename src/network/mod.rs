@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use self::bridge::connector::{self, Party};
+use self::bridge::connector::{self, Abode, Party, Places};
 use self::carrier::Carrier;
 pub use self::carrier::Order;
 pub use self::mode::NetworkMode;
@@ -38,7 +38,7 @@ pub struct Network {
 }
 
 /// For whom a network is started.
-pub struct Subject<'a> {
+pub struct Subject<'a, A> {
     pub mode: &'a NetworkMode,
     /// The container's name.
     pub name: &'a str,
@@ -52,11 +52,13 @@ pub struct Subject<'a> {
     pub store: BorrowedFd<'a>,
     /// Who it is on user-defined networks, and what it may reach.
     pub party: Party<'a>,
+    /// Where the hubs of those are to live that it starts.
+    pub abode: A,
 }
 
 /// Starts what runs beside a container to connect it. This process is a member of U with one thread.
-pub fn start(subject: Subject) -> Result<Network> {
-    let Subject { mode, name, ports, published, runtime, store, party } = subject;
+pub fn start(subject: Subject<impl FnOnce() -> Abode>) -> Result<Network> {
+    let Subject { mode, name, ports, published, runtime, store, party, abode } = subject;
     let egress = party.egress;
     let pipe = egress.map(|_| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)).transpose().context("cannot create a pipe")?;
     let (log, its) = pipe.unzip();
@@ -64,7 +66,7 @@ pub fn start(subject: Subject) -> Result<Network> {
         NetworkMode::Gateway { host_loopback } => {
             Some(embedded::start(embedded::Given { name, host_loopback: *host_loopback, egress, log: its }, published)?)
         }
-        NetworkMode::User(_) => Some(connector::start(party, published, store, its)?),
+        NetworkMode::User(_) => Some(connector::start(Places { party, store, log: its, abode: abode() }, published)?),
         mode => driver::start(mode, name, ports, runtime)?,
     };
     Ok(Network { carrier, log })

@@ -27,7 +27,7 @@ use crate::network::netlink::route::End;
 use crate::network::netlink::{Batch, Netlink, Subsystem};
 use crate::network::ports::{PortMapping, Published};
 use crate::role::Role;
-use crate::sys::process::{self, Fork, ns};
+use crate::sys::process::{self, Child, Fork, ns};
 use crate::sys::{fs, net, sock};
 
 /// The container, as its networks know it.
@@ -49,18 +49,17 @@ pub struct Party<'a> {
     pub egress: Option<&'a Egress>,
 }
 
-/// Forks the connector of a container; `store` is the store's directory. The caller is a member of U with one thread.
-///
-/// `log`: where hubs are to tell of what it reaches.
-pub fn start(party: Party, published: &mut Vec<Published>, store: BorrowedFd, log: Option<OwnedFd>) -> Result<Carrier> {
-    let live = |monitor, init| live(Places { party, store, log }, std::mem::take(published), monitor, init);
+/// Forks the connector of a container. The caller is a member of U with one thread.
+pub fn start(places: Places, published: &mut Vec<Published>) -> Result<Carrier> {
+    let live = |monitor, init| live(places, std::mem::take(published), monitor, init);
     Carrier::start("container's connector", live)
 }
 
 fn live(places: Places, published: Vec<Published>, monitor: OwnedFd, init: OwnedFd) -> ! {
     let sockets = published.iter().map(|published| published.socket.as_raw_fd());
     let own = [places.store, monitor.as_fd(), init.as_fd()].map(|fd| fd.as_raw_fd());
-    let keep: Vec<i32> = sockets.chain(own).chain(places.log.as_ref().map(AsRawFd::as_raw_fd)).collect();
+    let keep: Vec<i32> =
+        sockets.chain(own).chain(places.log.iter().chain(&places.abode.cgroup).map(AsRawFd::as_raw_fd)).collect();
     let _ = process::close_all_but(&keep);
     process::set_title(&Role::Connector.title(places.party.name), &Role::Connector.comm());
     let _ = process::set_parent_death_signal(libc::SIGKILL);
@@ -75,11 +74,25 @@ fn live(places: Places, published: Vec<Published>, monitor: OwnedFd, init: Owned
 }
 
 /// What it takes to join a network.
-struct Places<'a> {
-    party: Party<'a>,
-    store: BorrowedFd<'a>,
-    log: Option<OwnedFd>,
+pub struct Places<'a> {
+    pub party: Party<'a>,
+    /// The store's directory.
+    pub store: BorrowedFd<'a>,
+    /// Where hubs are to tell of what the container reaches.
+    pub log: Option<OwnedFd>,
+    pub abode: Abode,
 }
+
+/// Where hubs live that a container starts: not with it, for they may outlive it.
+#[derive(Default)]
+pub struct Abode {
+    /// The cgroup they are born in.
+    pub cgroup: Option<OwnedFd>,
+    pub settle: Option<Settle>,
+}
+
+/// Finds a place for the hub of the network of this name; in a process of its own, beside both.
+pub type Settle = Box<dyn Fn(&str, &Child) + Sync>;
 
 /// See the module.
 struct Connector<'a> {
@@ -298,7 +311,7 @@ impl Places<'_> {
         loop {
             let (conversation, is_ours) = match sock::connect(directory.as_fd(), SOCKET) {
                 Ok(conversation) => (conversation, false),
-                Err(_) => match begin_hub(attachment, directory.as_fd(), &lock)? {
+                Err(_) => match begin_hub(attachment, directory.as_fd(), &lock, &self.abode)? {
                     Some(conversation) => (conversation, true),
                     None => continue,
                 },
@@ -363,7 +376,7 @@ pub fn names(party: &Party, attachment: &Attachment) -> Vec<String> {
 }
 
 /// Starts a network's hub; None where another has done so meanwhile. The conversation with it is there from its beginning.
-fn begin_hub(attachment: &Attachment, directory: BorrowedFd, lock: &File) -> Result<Option<OwnedFd>> {
+fn begin_hub(attachment: &Attachment, directory: BorrowedFd, lock: &File, abode: &Abode) -> Result<Option<OwnedFd>> {
     lock.lock().context("cannot lock the network")?;
     if sock::connect(directory, SOCKET).is_ok() {
         lock.unlock().context("cannot unlock the network")?;
@@ -373,15 +386,30 @@ fn begin_hub(attachment: &Attachment, directory: BorrowedFd, lock: &File) -> Res
     let (ours, theirs) = sock::pair().context("cannot create a socket pair")?;
     // By way of a child that ends at once, for the hub may outlive us and is nobody's to wait for.
     match process::fork(0).context("cannot start the network's hub")? {
-        Fork::Child => match process::fork(0) {
+        Fork::Child => match process::fork_into(0, abode.cgroup.as_ref().map(AsFd::as_fd)).or_else(|_| process::fork(0)) {
             Ok(Fork::Child) => hub::live(attachment, listener, theirs),
-            other => process::exit_now(u8::from(other.is_err())),
+            Ok(Fork::Parent(hub)) => settle(&hub, &attachment.network, abode),
+            Err(_) => process::exit_now(1),
         },
         Fork::Parent(child) => drop(child.wait().context("cannot start the network's hub")?),
     }
     // Unlocked and not merely closed: whoever was forked meanwhile has copies.
     lock.unlock().context("cannot unlock the network")?;
     Ok(Some(ours))
+}
+
+/// Has a place found for a hub, by a child that nobody waits for: it may take as long as a whole start. Until there is one it ends with this
+/// container, and another takes its place.
+fn settle(hub: &Child, network: &str, abode: &Abode) -> ! {
+    if let Some(settle) = &abode.settle
+        && matches!(process::fork(0), Ok(Fork::Child))
+    {
+        let _ = process::close_all_but(&[hub.pidfd.as_raw_fd()]);
+        let _ = nix::unistd::setsid();
+        process::set_title(&Role::Settler.title(network), &Role::Settler.comm());
+        settle(network, hub);
+    }
+    process::exit_now(0)
 }
 
 /// A link between a hub's network namespace and a container's.
