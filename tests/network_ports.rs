@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use support::{Background, Feature, Rl, eventually, require};
+use support::{Background, Feature, Rl, eventually, host_address, require};
 
 /// A server in a container that tells each TCP or UDP client on port 80 who it is.
 const TELL: &str = "import socket,threading,sys\n\
@@ -56,55 +56,81 @@ fn udp(to: SocketAddr) -> (String, SocketAddr) {
     (String::from_utf8_lossy(&buffer[..n]).into_owned(), socket.local_addr().unwrap())
 }
 
-/// An address of the host's that is not loopback.
-fn host_address(far: &str) -> Option<IpAddr> {
-    let far: SocketAddr = far.parse().unwrap();
-    let any: IpAddr = if far.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(far).ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+/// The default network, one of several containers with and without IPv6, and two with the one that leads out behind; and their gateways as a
+/// container sees them.
+const NETWORKS: [(&[&str], &str); 4] = [
+    (&[], "10.0.2.1"),
+    (&["--network", "both"], "10.77.0.1"),
+    (&["--network", "v4"], "10.78.0.1"),
+    (&["--network", "closed", "--network", "both"], "10.77.0.1"),
+];
+
+fn with_networks() -> Rl {
+    let rl = Rl::new();
+    rl.cmd(["network", "create", "--ipv6", "--subnet", "10.77.0.0/24", "both"]).ok();
+    rl.cmd(["network", "create", "--subnet", "10.78.0.0/24", "v4"]).ok();
+    rl.cmd(["network", "create", "--internal", "--ipv6", "closed"]).ok();
+    // Who was first on a network must not be taken for who is meant.
+    rl.cmd(["run", "-d", "--name", "other", "--network", "both,v4", &support::image("alpine"), "sleep", "1000"]).ok();
+    rl
 }
 
 #[test]
 fn the_container_sees_its_clients_own_address() {
-    require!(Feature::SubIds, Feature::Tool("python3"));
-    let rl = Rl::new();
-    let running = start(&rl, &["-p", "80", "-p", "80/udp"], &[]);
-    for far in ["198.51.100.1:9", "[2001:db8::1]:9"] {
-        let Some(ip) = host_address(far) else {
-            println!("SKIP: no route to {far}");
-            continue;
-        };
-        let (seen, own) = tcp((ip, chosen(&rl, "tcp")));
-        assert_eq!(seen, format!("{} {}", own.ip(), own.port()));
-        let (seen, own) = udp(SocketAddr::new(ip, chosen(&rl, "udp")));
-        assert_eq!(seen, format!("{} {}", own.ip(), own.port()));
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("python3"));
+    let rl = with_networks();
+    for (network, gateway) in NETWORKS {
+        let running = start(&rl, &[&["-p", "80", "-p", "80/udp"], network].concat(), &[]);
+        for far in ["198.51.100.1:9", "[2001:db8::1]:9"] {
+            let Some(ip) = host_address(far) else {
+                println!("SKIP: no route to {far}");
+                continue;
+            };
+            // Where the network has no IPv6, nobody can come from such an address.
+            let is_told = ip.is_ipv4() || network != ["--network", "v4"];
+            let check = |(seen, own): (String, SocketAddr)| match is_told {
+                true => assert_eq!(seen, format!("{} {}", own.ip(), own.port()), "{network:?}"),
+                false => assert!(seen.starts_with(&format!("{gateway} ")), "{network:?}: {seen}"),
+            };
+            check(tcp((ip, chosen(&rl, "tcp"))));
+            check(udp(SocketAddr::new(ip, chosen(&rl, "udp"))));
+        }
+        end(&rl, running);
     }
-    end(&rl, running);
+    rl.cmd(["rm", "-f", "other"]).ok();
 }
 
 #[test]
 fn a_client_on_loopback_comes_from_the_gateway() {
-    require!(Feature::SubIds, Feature::Tool("python3"));
-    let rl = Rl::new();
-    let running = start(&rl, &["-p", "127.0.0.1::80", "-p", "127.0.0.1::80/udp"], &[]);
-    let here = |protocol| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), chosen(&rl, protocol));
-    assert!(tcp(here("tcp")).0.starts_with("10.0.2.1 "));
-    assert!(udp(here("udp")).0.starts_with("10.0.2.1 "));
-    end(&rl, running);
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("python3"));
+    let rl = with_networks();
+    for (network, gateway) in NETWORKS {
+        let running = start(&rl, &[&["-p", "127.0.0.1::80", "-p", "127.0.0.1::80/udp"], network].concat(), &[]);
+        let here = |protocol| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), chosen(&rl, protocol));
+        for seen in [tcp(here("tcp")).0, udp(here("udp")).0] {
+            assert!(seen.starts_with(&format!("{gateway} ")), "{network:?}: {seen}");
+        }
+        end(&rl, running);
+    }
+    rl.cmd(["rm", "-f", "other"]).ok();
 }
 
 #[test]
 fn a_server_that_knows_only_ipv4_is_reached_over_ipv6() {
-    require!(Feature::SubIds, Feature::Tool("python3"));
-    let rl = Rl::new();
-    let running = start(&rl, &["-p", "80"], &["only-v4"]);
-    let port = chosen(&rl, "tcp");
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        assert!(tcp((Ipv6Addr::LOCALHOST, port)).0.starts_with("10.0.2.1 "));
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("python3"));
+    let rl = with_networks();
+    for (network, gateway) in NETWORKS {
+        let running = start(&rl, &[&["-p", "80"], network].concat(), &["only-v4"]);
+        let port = chosen(&rl, "tcp");
+        let mut clients: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
+        clients.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok().then_some(IpAddr::from(Ipv6Addr::LOCALHOST)));
+        for client in clients {
+            let seen = tcp((client, port)).0;
+            assert!(seen.starts_with(&format!("{gateway} ")), "{network:?} {client}: {seen}");
+        }
+        end(&rl, running);
     }
-    assert!(tcp((Ipv4Addr::LOCALHOST, port)).0.starts_with("10.0.2.1 "));
-    end(&rl, running);
+    rl.cmd(["rm", "-f", "other"]).ok();
 }
 
 #[test]
