@@ -87,7 +87,7 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /etc/resolv.conf' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ip -d 'Address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ip6 -d 'IPv6 address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l network-alias -d 'Another name for others on the networks of yours' -r
@@ -208,7 +208,7 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for /etc/resolv.conf' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ip -d 'Address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ip6 -d 'IPv6 address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l network-alias -d 'Another name for others on the networks of yours' -r
@@ -733,7 +733,7 @@ complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcomman
 complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l gateway -d 'Where the rest of the world is reached and names are asked for (default: the first address of the subnet)' -r
 complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l ip-range -d 'Give containers addresses of this part of the subnet only' -r
 complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l label -d 'Attach a label' -r
-complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -s o -l opt -d 'mtu=BYTES for the links' -r
+complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -s o -l opt -d 'mtu=BYTES for the links; method=tproxy or anyip for its gateway, instead of the first that works' -r
 complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -s d -l driver -d 'What makes it: bridge' -r
 complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l root -d 'Keep images, containers and volumes in this directory' -r -F
 complete -c rl -n "__fish_rl_using_subcommand network; and __fish_seen_subcommand_from create" -l log-level -d 'What to tell on stderr: debug explains decisions' -r -f -a "warn\t'Errors and warnings'

@@ -267,7 +267,7 @@ fn a_host_without_tproxy_has_the_best_of_the_rest_by_default() {
     let failed = format!(
         "r=/dev/shm/rl-{0}; [ \"$(stat -c %u /run/user/{0} 2>&1)\" != {0} ] || r=/run/user/{0}/rl; install -d -m 700 -o {0} -g {1} $r && \
          mount -t tmpfs -o mode=700,uid={0},gid={1} rl $r && \
-         printf '{{\"bootId\":\"%s\",\"gateway\":\"no tproxy\"}}' $(cat /proc/sys/kernel/random/boot_id) >$r/network.json && \
+         printf '{{\"bootId\":\"%s\",\"method\":null,\"failed\":[\"no tproxy\"]}}' $(cat /proc/sys/kernel/random/boot_id) >$r/network.json && \
          chmod 644 $r/network.json",
         ids.uid, ids.gid
     );

@@ -1,4 +1,4 @@
-//! Frames that a container makes: a SYN or an echo request, or nothing; and the frames we make of them.
+//! Frames that a container makes: a SYN, an echo request, a datagram, or nothing; and the frames we make of them.
 #![no_main]
 #![allow(dead_code)]
 
@@ -26,5 +26,8 @@ libfuzzer_sys::fuzz_target!(|frame: &[u8]| {
         }
         Some(packet::Captured::Echo(echo)) => assert!(echo.payload.len() < frame.len()),
         None => {}
+    }
+    if let Some((_, _, bytes)) = packet::datagram_in(frame) {
+        assert!(bytes.start <= bytes.end && bytes.end <= frame.len());
     }
 });

@@ -83,7 +83,7 @@ pub struct Create {
     /// Attach a label
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
-    /// mtu=BYTES for the links
+    /// mtu=BYTES for the links; method=tproxy or anyip for its gateway, instead of the first that works
     #[arg(short, long, value_name = "NAME=VALUE")]
     opt: Vec<String>,
     /// What makes it: bridge

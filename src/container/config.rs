@@ -223,7 +223,10 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
 fn network(options: &Options, given: &Given) -> Result<NetworkMode> {
     let names_host = options.add_host.iter().any(|(_, address)| *address == addresses::V4.host);
     Ok(match given.network.clone() {
-        NetworkMode::Gateway { host_loopback } => NetworkMode::Gateway { host_loopback: host_loopback || names_host },
+        NetworkMode::Gateway(mut gateway) => {
+            gateway.host_loopback |= names_host;
+            NetworkMode::Gateway(gateway)
+        }
         NetworkMode::Slirp(mut slirp) => {
             slirp.allow_host_loopback |= names_host;
             NetworkMode::Slirp(slirp)
@@ -548,7 +551,7 @@ mod tests {
         let given = Given {
             network: match options(args).network.first() {
                 Some(Asked::Mode(mode)) => mode.clone(),
-                _ => NetworkMode::Gateway { host_loopback: false },
+                _ => NetworkMode::Gateway(Default::default()),
             },
             networks: Vec::new(),
             peer: None,

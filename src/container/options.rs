@@ -111,8 +111,8 @@ pub struct Options {
     /// Option for /etc/resolv.conf instead of the host's, such as ndots:2
     #[arg(long, alias = "dns-opt", value_name = "OPTION", value_parser = parse::resolver_word)]
     pub dns_option: Vec<String>,
-    /// Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback] for a
-    /// private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the
+    /// Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip]
+    /// for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the
     /// host's, or container:NAME to share another container's
     #[arg(long, alias = "net", value_name = "MODE")]
     pub network: Vec<Asked>,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! gateway (TPROXY)   the kernel has nftables' tproxy and lets users' namespaces use it: tried once per boot
+//! gateway (AnyIP)    nftables without it
 //! pasta              the program, and /dev/net/tun open to the caller
 //! slirp4netns        the same
 //! ```
@@ -16,7 +17,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::mode::{NetworkMode, Pasta, Slirp};
+use super::mode::{Gateway, Method, NetworkMode, Pasta, Slirp};
 use super::{carrier, driver, embedded};
 use crate::error::{Advise, Failure};
 use crate::host::debug;
@@ -27,11 +28,13 @@ const CACHE: &str = "network.json";
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Tried {
     boot_id: String,
-    /// Why there can be no gateway.
-    gateway: Option<String>,
+    /// How the gateway works, if at all.
+    method: Option<Method>,
+    /// Why it does not in a better way.
+    failed: Vec<String>,
 }
 
 /// One rung of the ladder.
@@ -52,8 +55,9 @@ pub fn choose(network: Option<&NetworkMode>, runtime: &Path) -> Result<NetworkMo
     let begun = std::time::Instant::now();
     let tried = tried(runtime)?;
     debug::tell(|| format!("network: {} ({} µs)", tried.words(), begun.elapsed().as_micros()));
-    if tried.gateway.is_none() {
-        return Ok(NetworkMode::Gateway { host_loopback: false });
+    if tried.method.is_some() {
+        // Which way is left to the gateway itself, at each start: another kernel may have another.
+        return Ok(NetworkMode::Gateway(Gateway::default()));
     }
     let rungs = climb(&tried);
     rungs.iter().for_each(|rung| debug::tell(|| format!("network: {}: {}", rung.network, rung.why)));
@@ -79,7 +83,7 @@ fn climb(tried: &Tried) -> Vec<Rung> {
         Rung { network, usable: checked.is_ok(), why }
     };
     vec![
-        Rung { network: "gateway", usable: tried.gateway.is_none(), why: tried.words() },
+        Rung { network: "gateway", usable: tried.method.is_some(), why: tried.words() },
         driver("pasta", NetworkMode::Pasta(Pasta::default())),
         driver("slirp4netns", NetworkMode::Slirp(Slirp::default())),
     ]
@@ -89,7 +93,12 @@ impl Tried {
     fn words(&self) -> String {
         let families =
             if Path::new("/proc/sys/net/ipv6").exists() { "IPv4 and IPv6" } else { "IPv4 only: the kernel has no IPv6" };
-        self.gateway.clone().unwrap_or_else(|| format!("TPROXY, {families}"))
+        let failed = self.failed.join("; ");
+        match self.method {
+            None => failed,
+            Some(Method::Tproxy) => format!("TPROXY, {families}"),
+            Some(Method::AnyIp) => format!("AnyIP, {families}; no TPROXY: {failed}"),
+        }
     }
 }
 
@@ -99,7 +108,18 @@ fn tried(runtime: &Path) -> Result<Tried> {
     if let Some(known) = known(runtime, &boot_id) {
         return Ok(known);
     }
-    let tried = Tried { boot_id, gateway: attempt()?.err().map(|failure| failure.message) };
+    let mut tried = Tried { boot_id, method: None, failed: Vec::new() };
+    for method in Method::ALL {
+        match attempt(method)? {
+            Ok(()) => {
+                tried.method = Some(method);
+                break;
+            }
+            // A reason that is not the method's is one for all.
+            Err(failure) if tried.failed.contains(&failure.message) => {}
+            Err(failure) => tried.failed.push(failure.message),
+        }
+    }
     keep(runtime, &tried)?;
     Ok(tried)
 }
@@ -117,13 +137,13 @@ fn keep(runtime: &Path, tried: &Tried) -> Result<()> {
 }
 
 /// Makes a gateway's namespace, in a child. The inner result is the gateway's.
-fn attempt() -> Result<Result<(), Failure>> {
+fn attempt(method: Method) -> Result<Result<(), Failure>> {
     let (ours, childs) = sock::pair().context("cannot create a socket pair")?;
     match process::fork(ns::USER) {
         // It is told by everything else as well, and there better.
         Err(error) => Ok(Err(Failure::from(&anyhow::Error::new(error).context("cannot create a user namespace")))),
         Ok(Fork::Child) => {
-            carrier::report(childs.as_fd(), &embedded::probe());
+            carrier::report(childs.as_fd(), &embedded::probe(method));
             process::exit_now(0)
         }
         Ok(Fork::Parent(child)) => {
@@ -145,7 +165,7 @@ mod tests {
     fn what_was_tried_is_known_until_the_next_boot() {
         let runtime = std::env::temp_dir().join(format!("rl-ladder-{}", std::process::id()));
         fs::create_dir_all(&runtime).unwrap();
-        let without = Tried { boot_id: "this".into(), gateway: Some("no tproxy".into()) };
+        let without = Tried { boot_id: "this".into(), method: None, failed: vec!["no tproxy".into()] };
         assert_eq!(known(&runtime, "this"), None);
         keep(&runtime, &without).unwrap();
         assert_eq!(known(&runtime, "this").as_ref(), Some(&without));
@@ -153,6 +173,8 @@ mod tests {
         fs::write(runtime.join(CACHE), "{").unwrap();
         assert_eq!(known(&runtime, "this"), None);
         assert!(!climb(&without)[0].usable && climb(&without)[0].why == "no tproxy");
+        let second = Tried { method: Some(Method::AnyIp), ..without };
+        assert!(climb(&second)[0].usable && climb(&second)[0].why.starts_with("AnyIP, IPv4"));
         let asked = NetworkMode::None;
         assert_eq!(choose(Some(&asked), &runtime).unwrap(), asked);
         fs::remove_dir_all(&runtime).unwrap();

@@ -24,7 +24,7 @@ use nix::unistd::pipe2;
 use self::bridge::connector::{self, Abode, Party, Places};
 use self::carrier::Carrier;
 pub use self::carrier::Order;
-pub use self::mode::NetworkMode;
+pub use self::mode::{Gateway, Method, NetworkMode};
 use self::ports::{PortMapping, Published};
 use crate::sys::beside::Beside;
 use crate::sys::net::new_namespace;
@@ -63,8 +63,8 @@ pub fn start(subject: Subject<impl FnOnce() -> Abode>) -> Result<Network> {
     let pipe = egress.map(|_| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)).transpose().context("cannot create a pipe")?;
     let (log, its) = pipe.unzip();
     let carrier = match mode {
-        NetworkMode::Gateway { host_loopback } => {
-            Some(embedded::start(embedded::Given { name, host_loopback: *host_loopback, egress, log: its }, published)?)
+        NetworkMode::Gateway(gateway) => {
+            Some(embedded::start(embedded::Given { name, gateway: *gateway, egress, log: its }, published)?)
         }
         NetworkMode::User(_) => Some(connector::start(Places { party, store, log: its, abode: abode() }, published)?),
         mode => driver::start(mode, name, ports, runtime)?,

@@ -13,8 +13,8 @@ use super::bridge::store::check_name;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum NetworkMode {
-    /// A namespace connected to the host's networks by our own gateway. `host_loopback`: also to what listens on the host's loopback.
-    Gateway { host_loopback: bool },
+    /// A namespace connected to the host's networks by our own gateway.
+    Gateway(Gateway),
     /// The same by pasta.
     Pasta(Pasta),
     /// The same by slirp4netns.
@@ -27,6 +27,50 @@ pub enum NetworkMode {
     Container(String),
     /// User-defined networks; the name of the first.
     User(String),
+}
+
+/// Options of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gateway {
+    /// The container may reach what listens on the host's loopback.
+    pub host_loopback: bool,
+    /// None: the first that the kernel has.
+    pub method: Option<Method>,
+}
+
+/// How a container's packets, which are for addresses of others, come to the gateway's sockets. Best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// nftables hands each to the socket that it is for, or to the one that waits for what is new.
+    Tproxy,
+    /// A route makes all addresses local ("AnyIP"): sockets are bound to the address that is wanted, before a held SYN goes on, and what is
+    /// new of UDP is read as a frame.
+    AnyIp,
+}
+
+impl Method {
+    /// Best first.
+    pub const ALL: [Method; 2] = [Method::Tproxy, Method::AnyIp];
+
+    /// As an option has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Method::Tproxy => "tproxy",
+            Method::AnyIp => "anyip",
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Method> {
+        Method::ALL
+            .into_iter()
+            .find(|method| method.word() == text)
+            .with_context(|| format!("want tproxy or anyip, not \"{text}\""))
+    }
 }
 
 /// Arguments for pasta(1), which may be anything that does not take the namespace or the process out of our hands.
@@ -288,6 +332,31 @@ impl fmt::Display for Pasta {
     }
 }
 
+impl FromStr for Gateway {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Gateway> {
+        let mut gateway = Gateway::default();
+        for option in text.split(',') {
+            match (option, option.parse()) {
+                ("host-loopback", _) => gateway.host_loopback = true,
+                (_, Ok(method)) => gateway.method = Some(method),
+                _ => bail!("unknown option \"{option}\" of the network gateway: there are host-loopback, tproxy and anyip"),
+            }
+        }
+        Ok(gateway)
+    }
+}
+
+impl fmt::Display for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = [self.host_loopback.then_some("host-loopback"), self.method.map(Method::word)];
+        let options: Vec<&str> = options.into_iter().flatten().collect();
+        f.write_str("gateway")?;
+        if options.is_empty() { Ok(()) } else { write!(f, ":{}", options.join(",")) }
+    }
+}
+
 impl FromStr for NetworkMode {
     type Err = anyhow::Error;
 
@@ -297,9 +366,8 @@ impl FromStr for NetworkMode {
             ("none", "") => Ok(NetworkMode::None),
             ("host", "") => Ok(NetworkMode::Host),
             // Docker's and Podman's names of their default.
-            ("gateway" | "bridge" | "default" | "private", "") => Ok(NetworkMode::Gateway { host_loopback: false }),
-            ("gateway", "host-loopback") => Ok(NetworkMode::Gateway { host_loopback: true }),
-            ("gateway", other) => bail!("unknown option \"{other}\" of the network gateway: it has host-loopback"),
+            ("gateway" | "bridge" | "default" | "private", "") => Ok(NetworkMode::Gateway(Gateway::default())),
+            ("gateway", options) => Ok(NetworkMode::Gateway(options.parse()?)),
             ("pasta", options) => Ok(NetworkMode::Pasta(options.parse()?)),
             ("slirp4netns", options) => Ok(NetworkMode::Slirp(options.parse()?)),
             ("container", "") => bail!("want container:NAME"),
@@ -316,8 +384,7 @@ impl FromStr for NetworkMode {
 impl fmt::Display for NetworkMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NetworkMode::Gateway { host_loopback: false } => f.write_str("gateway"),
-            NetworkMode::Gateway { host_loopback: true } => f.write_str("gateway:host-loopback"),
+            NetworkMode::Gateway(gateway) => gateway.fmt(f),
             NetworkMode::Pasta(pasta) => pasta.fmt(f),
             NetworkMode::Slirp(slirp) => slirp.fmt(f),
             NetworkMode::None => f.write_str("none"),
@@ -354,6 +421,8 @@ mod tests {
             "container:web",
             "gateway",
             "gateway:host-loopback",
+            "gateway:tproxy",
+            "gateway:host-loopback,anyip",
             "none",
             "host",
             "slirp4netns",
@@ -365,7 +434,9 @@ mod tests {
         }
         assert_eq!("bridge".parse::<NetworkMode>().unwrap().to_string(), "gateway");
         assert_eq!("slirp4netns:port_handler=slirp4netns".parse::<NetworkMode>().unwrap().to_string(), "slirp4netns");
-        for text in ["", "container", "container:", "none:x", "gateway:x", "gateway:", "my:net", "private:x", "mine"] {
+        for text in
+            ["", "container", "container:", "none:x", "gateway:x", "gateway:anyip,x", "gateway:", "my:net", "private:x", "mine"]
+        {
             assert_eq!(text.parse::<NetworkMode>().is_ok(), ["gateway:", "mine"].contains(&text), "{text}");
         }
     }

@@ -64,7 +64,7 @@ fn own_addresses(mode: &NetworkMode, attachments: &[Attachment]) -> Vec<IpAddr> 
 /// Where the host's loopback is, if it is open.
 fn host_address(mode: &NetworkMode) -> Option<IpAddr> {
     match mode {
-        NetworkMode::Gateway { host_loopback: true } => Some(V4.host),
+        NetworkMode::Gateway(gateway) if gateway.host_loopback => Some(V4.host),
         NetworkMode::Slirp(slirp) if slirp.allow_host_loopback => Some(slirp.host().into()),
         NetworkMode::Pasta(pasta) if pasta.map_gateway => pasta.value(&["--gateway", "-g"])?.parse().ok(),
         _ => None,
@@ -155,7 +155,7 @@ mod tests {
         let host = "# made by hand\nnameserver 192.0.2.1\nsearch lan example.org\noptions ndots:2\nnameserver ::1\n";
         let through = write(&Dns::default(), host, Some(V4.gateway));
         assert_eq!(through, "search lan example.org\noptions ndots:2\nnameserver 10.0.2.1\n");
-        let mode = NetworkMode::Gateway { host_loopback: true };
+        let mode = "gateway:host-loopback".parse().unwrap();
         let text = hosts(&mode, &[], "web", &[]);
         assert!(text.contains("10.0.2.100\tweb\n") && text.contains("10.0.2.2\thost.containers.internal"), "{text}");
         assert_eq!(parse_add_host("me:host-gateway").unwrap().1.to_string(), "10.0.2.2");

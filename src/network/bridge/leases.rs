@@ -20,6 +20,7 @@ use super::join::{self, Join, Mac};
 use super::store::{Definition, Pool};
 use crate::error::Advise;
 use crate::host::paths::Paths;
+use crate::network::Method;
 
 /// In the network's directory.
 pub const DIRECTORY: &str = "leases";
@@ -38,6 +39,9 @@ pub struct Attachment {
     pub mac: String,
     pub mtu: u32,
     pub internal: bool,
+    /// How the network's gateway has its packets.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub method: Option<Method>,
     /// Names beside the container's own.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub aliases: Vec<String>,
@@ -96,6 +100,7 @@ impl Leases {
             v6,
             mtu: network.mtu(),
             internal: network.internal,
+            method: network.method(),
             aliases: wanted.aliases.clone(),
         })
     }

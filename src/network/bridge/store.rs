@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::leases;
 use crate::error::Advise;
 use crate::host::paths::{Paths, make_dirs};
+use crate::network::Method;
 use crate::network::subnet::{self, Subnet};
 
 /// A user-defined network (`config.json`).
@@ -78,11 +79,18 @@ const MTU: [&str; 2] = ["com.docker.network.driver.mtu", "mtu"];
 /// What links are made for that nobody set one for: nothing of this leaves the machine as such.
 const DEFAULT_MTU: u32 = 65520;
 
+/// The option for the gateway's method.
+const METHOD: &str = "method";
+
 /// Refuses options that would do nothing.
 pub fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
     for (name, value) in options {
+        if name == METHOD {
+            value.parse::<Method>().map_err(|error| anyhow!("bad network option {name}={value}: {error}"))?;
+            continue;
+        }
         if !MTU.contains(&name.as_str()) {
-            return Err(anyhow!("unknown network option \"{name}\"")).hint(|| "the one there is: mtu=BYTES");
+            return Err(anyhow!("unknown network option \"{name}\"")).hint(|| "there are mtu=BYTES and method=tproxy|anyip");
         }
         if !value.parse::<u32>().is_ok_and(|mtu| (1280..=65535).contains(&mtu)) {
             bail!("bad network option {name}={value}: want 1280 to 65535");
@@ -95,6 +103,11 @@ impl Definition {
     /// The links' MTU.
     pub fn mtu(&self) -> u32 {
         MTU.iter().find_map(|name| self.options.get(*name)?.parse().ok()).unwrap_or(DEFAULT_MTU)
+    }
+
+    /// How its gateway is to have the containers' packets, where it is not the best that works.
+    pub fn method(&self) -> Option<Method> {
+        self.options.get(METHOD)?.parse().ok()
     }
 
     /// IPv4's, then IPv6's.
@@ -346,11 +359,12 @@ mod tests {
     }
 
     #[test]
-    fn of_options_only_the_mtu_means_anything() {
+    fn of_options_only_those_that_do_something_are_taken() {
         let options = |name: &str, value: &str| BTreeMap::from([(name.to_string(), value.to_string())]);
         check_options(&options("mtu", "1500")).unwrap();
         check_options(&options("com.docker.network.driver.mtu", "9000")).unwrap();
-        for (name, value) in [("mtu", "1"), ("mtu", "x"), ("isolate", "true")] {
+        check_options(&options("method", "anyip")).unwrap();
+        for (name, value) in [("mtu", "1"), ("mtu", "x"), ("method", "x"), ("isolate", "true")] {
             assert!(check_options(&options(name, value)).is_err(), "{name}={value}");
         }
     }

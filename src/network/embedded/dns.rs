@@ -5,6 +5,7 @@
 //! of those who ask and answer: only its header is read (RFC 1035, 4.1.1).
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -60,9 +61,9 @@ pub(super) fn failure(question: &[u8], code: u8) -> Vec<u8> {
 }
 
 impl Engine {
-    /// A datagram to the gateway's port 53, or to what the container takes for it, in the buffer.
-    pub(super) fn question(&mut self, client: SocketAddr, asked: IpAddr, length: usize) {
-        let message = &self.buffer[..length];
+    /// A datagram to the gateway's port 53, or to what the container takes for it: these bytes of the buffer.
+    pub(super) fn question(&mut self, client: SocketAddr, asked: IpAddr, bytes: Range<usize>) {
+        let message = &self.buffer[bytes];
         if !is_question(message) || self.queries.len() >= MOST || !self.has_room(2) {
             return;
         }

@@ -38,7 +38,7 @@ impl Engine {
             // Closing it is not enough: Monitor may hold the same socket.
             let _ = self.epoll.delete(published.socket);
         }
-        (0..self.inside.listeners.len()).for_each(|index| self.accept(index));
+        self.listeners.keys().into_iter().for_each(|key| self.accept(key));
         (0..self.inside.datagrams.len()).for_each(|index| self.datagrams(index));
         self.flows.keys().into_iter().for_each(|key| self.flow(key, Side::Container));
         for key in self.attempts.keys().into_iter().filter(|key| !self.has_handshake(*key)).collect::<Vec<_>>() {

@@ -17,6 +17,7 @@ use super::drain::Drain;
 use super::echo::Echoes;
 use super::guard::Guard;
 use super::hub::Hub;
+use super::listeners::Listeners;
 use super::pipes::Pipes;
 use super::relay::{Relay, Side};
 use super::resolver::Resolver;
@@ -36,15 +37,15 @@ const EVENTS: usize = 256;
 const SOON: Duration = Duration::from_micros(60);
 /// Descriptors that must be free before clients are accepted again.
 const ENOUGH: usize = 16;
-/// The longest datagram, and the piece that is copied where there is no pipe.
-const BUFFER: usize = 64 << 10;
+/// The longest datagram in its frame, and the piece that is copied where there is no pipe.
+const BUFFER: usize = (64 << 10) + 128;
 
 /// Whom an event is for; the number goes to the kernel and comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     Monitor,
     Captured,
-    Listener(usize),
+    Listener(Key),
     Datagrams(usize),
     Published(usize),
     Attempt(Key),
@@ -63,7 +64,7 @@ impl Source {
         let (kind, rest) = match self {
             Source::Monitor => (0, 0),
             Source::Captured => (1, 0),
-            Source::Listener(index) => (2, index as u64),
+            Source::Listener(key) => (2, key.number()),
             Source::Datagrams(index) => (3, index as u64),
             Source::Published(index) => (4, index as u64),
             Source::Attempt(key) => (5, key.number()),
@@ -87,7 +88,7 @@ impl Source {
         match number >> 56 {
             0 => Source::Monitor,
             1 => Source::Captured,
-            2 => Source::Listener(index),
+            2 => Source::Listener(key),
             3 => Source::Datagrams(index),
             4 => Source::Published(index),
             5 => Source::Attempt(key),
@@ -141,6 +142,7 @@ pub struct Engine {
     pub(super) hub: Option<Hub>,
     pub(super) networks: Networks,
     pub(super) inside: Inside,
+    pub(super) listeners: Listeners,
     pub(super) stock: Stock,
     pub(super) resolver: Resolver,
     /// Each keeps its place; one that is no longer served leaves it empty.
@@ -160,6 +162,8 @@ pub struct Engine {
     pub(super) flows: Slab<Flow>,
     /// Flows by client and the destination it named, or for a published port the client and the port's own address.
     pub(super) flow_of: HashMap<(SocketAddr, SocketAddr), Key>,
+    /// The latter by how the container calls itself and the client.
+    pub(super) published_flow_of: HashMap<(SocketAddr, SocketAddr), Key>,
     pub(super) queries: Slab<Query>,
     pub(super) sessions: Slab<Session>,
     pub(super) echoes: Echoes,
@@ -194,13 +198,15 @@ pub struct Beginning {
 impl Engine {
     /// Registers what is there from the start.
     pub fn new(beginning: Beginning) -> Result<Engine> {
-        let Beginning { inside, stock, resolver, published, networks, host_loopback, guard, secret, monitor, hub } = beginning;
+        let Beginning { mut inside, stock, resolver, published, networks, host_loopback, guard, secret, monitor, hub } =
+            beginning;
         let engine = Engine {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot create an epoll set")?,
             echoes: Echoes::open(),
             monitor,
             hub,
             networks,
+            listeners: Listeners::of_all(std::mem::take(&mut inside.listeners)),
             inside,
             stock,
             resolver,
@@ -216,6 +222,7 @@ impl Engine {
             pipes: Pipes::default(),
             flows: Slab::new(),
             flow_of: HashMap::new(),
+            published_flow_of: HashMap::new(),
             queries: Slab::new(),
             sessions: Slab::new(),
             deadlines: BinaryHeap::new(),
@@ -228,11 +235,10 @@ impl Engine {
         engine.monitor.iter().try_for_each(|monitor| engine.watch(monitor.as_fd(), Source::Monitor))?;
         engine.hub.iter().try_for_each(|hub| hub.conversations().try_for_each(|(fd, source)| engine.watch(fd, source)))?;
         engine.watch(engine.inside.captured.as_fd(), Source::Captured)?;
-        let each = |sockets: &[OwnedFd], source: fn(usize) -> Source| -> Result<()> {
-            sockets.iter().enumerate().try_for_each(|(index, socket)| engine.watch(socket.as_fd(), source(index)))
-        };
-        each(&engine.inside.listeners, Source::Listener)?;
-        each(&engine.inside.datagrams, Source::Datagrams)?;
+        engine.watch_listeners()?;
+        for (index, socket) in engine.inside.datagrams.iter().enumerate() {
+            engine.watch(socket.as_fd(), Source::Datagrams(index))?;
+        }
         for (index, published) in engine.published.iter().flatten().enumerate() {
             engine.watch(published.socket.as_fd(), Source::Published(index))?;
         }
@@ -336,7 +342,7 @@ impl Engine {
         match source {
             Source::Monitor => {}
             Source::Captured => self.captured(),
-            Source::Listener(index) => self.accept(index),
+            Source::Listener(key) => self.accept(key),
             Source::Datagrams(index) => self.datagrams(index),
             Source::Published(index) => self.published(index),
             Source::Attempt(key) => self.attempted(key),
@@ -439,6 +445,7 @@ impl Engine {
             + self.sessions.len() * 2
             + self.pipes.descriptors()
             + Stock::most()
+            + self.listeners.len()
             + self.published.len()
             + self.hub.as_ref().map_or(0, Hub::descriptors);
         used + wanted + OTHERS <= self.limit
@@ -472,7 +479,7 @@ mod tests {
         let key = slab.insert(());
         for source in [
             Source::Monitor,
-            Source::Listener(1),
+            Source::Listener(key),
             Source::Published(70_000),
             Source::Attempt(key),
             Source::Relay(key, Side::Container),

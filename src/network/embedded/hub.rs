@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  host netns            hub's netns G                        containers' netns
-//!  sockets  <- splice ->  TPROXY listener <- nft <- br0 ==== eth0 of one
-//!                                                     \\==== eth0 of another
+//!  sockets  <- splice ->  listeners  <- nft <-  br0 ====== eth0 of one
+//!                                                   \\===== eth0 of another
 //! ```
 //!
 //! Started by the first connector that needs it (bridge/connector.rs), a fork without exec that is nobody's child. Namespaces, threads and
@@ -85,7 +85,7 @@ fn begin(attachment: &Attachment, listener: OwnedFd, first: OwnedFd) -> Result<E
     let mut connected = Slab::new();
     connected.insert(Connected::new(first));
     set_up(
-        networks,
+        (networks, attachment.method),
         move |begun| begun.bridge(mtu),
         |mut beginning: Beginning| {
             let hub = beginning.inside.namespace.take().map(|namespace| Hub {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  host netns            gateway's netns G                   container's netns C
-//!  sockets  <- splice ->  TPROXY listener <- nft <- gw0 ==== eth0
+//!  sockets  <- splice ->  listeners  <- nft <-  gw0 ====== eth0
 //!  (the mover)            (the maker)                        (payload; cannot touch G)
 //! ```
 //!
@@ -20,6 +20,7 @@ mod echo;
 mod engine;
 mod guard;
 pub mod hub;
+mod listeners;
 mod names;
 mod packet;
 mod pipes;
@@ -49,6 +50,7 @@ use self::topology::{Begun, Inside};
 use super::carrier::{self, Carrier};
 use super::egress::Egress;
 use super::ports::Published;
+use super::{Gateway, Method};
 use crate::role::Role;
 use crate::sys::process;
 use crate::sys::sock;
@@ -57,7 +59,7 @@ use crate::sys::sock;
 pub struct Given<'a> {
     /// The container's name.
     pub name: &'a str,
-    pub host_loopback: bool,
+    pub gateway: Gateway,
     /// What the container may reach; None: everything.
     pub egress: Option<&'a Egress>,
     /// Where to tell of it.
@@ -69,9 +71,10 @@ pub fn start(given: Given, published: &mut Vec<Published>) -> Result<Carrier> {
     Carrier::start("gateway", |monitor, init| live(given, std::mem::take(published), monitor, init))
 }
 
-/// Whether a gateway could be made here: its first step, for a process in a user namespace that may be lost, as its network will be.
-pub fn probe() -> Result<()> {
-    topology::begin(packet::secret([0; 4]), Networks::of_one()).map(drop)
+/// Whether a gateway could be made here in this way: its first step, for a process in a user namespace that may be lost, as its network
+/// will be.
+pub fn probe(method: Method) -> Result<()> {
+    topology::begin(packet::secret([0; 4]), Networks::of_one(), Some(method)).map(drop)
 }
 
 /// Lives the gateway's life.
@@ -98,16 +101,16 @@ fn begin(given: Given, published: Vec<Published>, monitor: OwnedFd, init: &Owned
         let (_, fds) = sock::receive(inits.as_fd(), &mut buffer).context("cannot hear the container's first process")?;
         begun.connect(fds.into_iter().next().context("the container's first process gave up")?)
     };
-    let Given { host_loopback, egress, log, .. } = given;
+    let Given { gateway: Gateway { host_loopback, method }, egress, log, .. } = given;
     let guard = egress.map(|egress| Guard::new(egress.clone(), log));
     let of_one = |inside| Beginning { published, host_loopback, guard, monitor: Some(monitor), ..inside };
-    set_up(networks, join, of_one)
+    set_up((networks, method), join, of_one)
 }
 
 /// Sets everything up, and gives up what was needed for that. `join` completes G in the thread that stays there; `rest` says for whom it
 /// all is.
 fn set_up(
-    networks: Networks,
+    (networks, method): (Networks, Option<Method>),
     join: impl FnOnce(Begun) -> Result<Inside> + Send + 'static,
     rest: impl FnOnce(Beginning) -> Beginning,
 ) -> Result<Engine> {
@@ -118,7 +121,9 @@ fn set_up(
     let (send, receive) = mpsc::channel();
     let makers = stock.clone();
     let maker = thread::Builder::new().name("rl:gateway-g".into()).stack_size(256 << 10);
-    maker.spawn(move || make((secret, networks), &makers, join, &send)).context("cannot start a thread")?;
+    maker
+        .spawn(move || make(|| topology::begin(secret, networks, method).and_then(join), &makers, &send))
+        .context("cannot start a thread")?;
     let resolver = Resolver::open();
     let readable = Resolver::directories();
     let inside = receive.recv().context("the gateway's other thread died")??;
@@ -132,14 +137,8 @@ fn set_up(
 }
 
 /// The thread in G: makes what is there, then sockets for as long as the process lives.
-fn make(
-    (secret, networks): ([u8; 4], Networks),
-    stock: &Stock,
-    join: impl FnOnce(Begun) -> Result<Inside>,
-    to: &mpsc::Sender<Result<Inside>>,
-) {
-    let made = topology::begin(secret, networks).and_then(join);
-    let made = made.and_then(|inside| sandbox::restrict_maker().map(|()| inside));
+fn make(g: impl FnOnce() -> Result<Inside>, stock: &Stock, to: &mpsc::Sender<Result<Inside>>) {
+    let made = g().and_then(|inside| sandbox::restrict_maker().map(|()| inside));
     let keep_on = made.is_ok();
     if to.send(made).is_ok() && keep_on {
         stock.keep();

@@ -1,7 +1,8 @@
-//! Frames as the gateway sees and makes them: a container's SYNs, held and sent on; echo requests; the datagram that nftables is to
+//! Frames as the gateway sees and makes them: a container's SYNs, held and sent on; echo requests; datagrams; the one that nftables is to
 //! refuse. Pure: bytes in, bytes out, nothing read beyond their end (RFC 791, 8200, 9293, 792, 4443, 1071).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 
 use crate::sys::packet::Instruction;
 
@@ -18,6 +19,17 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+
+/// Classic BPF (linux/bpf_common.h).
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_BYTE_AT_X: u16 = 0x50;
+const HEADER_LENGTH_TO_X: u16 = 0xb1;
+const AND: u16 = 0x54;
+const EQUAL: u16 = 0x15;
+const ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
 
 /// What becomes of a packet that is sent on. Coded in the last byte of its source address: the rest of that address is the secret by which
 /// nftables knows our packets from the container's.
@@ -58,15 +70,6 @@ pub fn secret(random: [u8; 4]) -> [u8; 4] {
 
 /// Lets through what [`parse`] understands, unless it is marked with the secret: SYNs and echo requests.
 pub fn filter(secret: [u8; 4]) -> Vec<Instruction> {
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_BYTE_AT_X: u16 = 0x50;
-    const HEADER_LENGTH_TO_X: u16 = 0xb1;
-    const AND: u16 = 0x54;
-    const EQUAL: u16 = 0x15;
-    const ANY_BIT: u16 = 0x45;
-    const RETURN: u16 = 0x06;
     let i = |code, k| Instruction { code, if_true: 0, if_false: 0, k };
     let jump = |code, k, if_true, if_false| Instruction { code, if_true, if_false, k };
     vec![
@@ -98,6 +101,33 @@ pub fn filter(secret: [u8; 4]) -> Vec<Instruction> {
         jump(EQUAL, 2, 1, 0),
         i(RETURN, 0),
         i(RETURN, 2048),
+    ]
+}
+
+/// Lets through the datagrams that [`datagram_in`] understands, where they are for `gateway` alone and not marked with the secret.
+pub fn datagram_filter(secret: [u8; 4], gateway: Mac) -> Vec<Instruction> {
+    let [a, b, c, d, e, f] = gateway;
+    let i = |code, k| Instruction { code, if_true: 0, if_false: 0, k };
+    let jump = |code, k, if_true, if_false| Instruction { code, if_true, if_false, k };
+    vec![
+        i(LOAD_WORD, 6),
+        jump(EQUAL, u32::from_be_bytes(secret), 13, 0),
+        i(LOAD_WORD, 0),
+        jump(EQUAL, u32::from_be_bytes([a, b, c, d]), 0, 11),
+        i(LOAD_HALF, 4),
+        jump(EQUAL, u16::from_be_bytes([e, f]).into(), 0, 9),
+        i(LOAD_HALF, 12),
+        jump(EQUAL, 0x86dd, 5, 0),
+        jump(EQUAL, 0x0800, 0, 6),
+        i(LOAD_HALF, 20),
+        jump(ANY_BIT, 0x3fff, 4, 0),
+        i(LOAD_BYTE, 23),
+        jump(EQUAL, UDP.into(), 3, 2),
+        // IPv6.
+        i(LOAD_BYTE, 20),
+        jump(EQUAL, UDP.into(), 1, 0),
+        i(RETURN, 0),
+        i(RETURN, u32::MAX),
     ]
 }
 
@@ -181,6 +211,20 @@ pub fn parse(frame: &[u8]) -> Option<Captured<'_>> {
         }
         _ => None,
     }
+}
+
+/// Understands a datagram: whom it is from and for, and where in the frame its bytes are. None for anything else, fragments too.
+pub fn datagram_in(frame: &[u8]) -> Option<(SocketAddr, SocketAddr, Range<usize>)> {
+    const HEADER: usize = 8;
+    let parts = parts(frame).filter(|parts| parts.protocol == UDP)?;
+    let transport = frame.get(parts.transport..parts.end)?;
+    let half = |at: usize| Some(u16::from_be_bytes([*transport.get(at)?, *transport.get(at + 1)?]));
+    let length = usize::from(half(4)?);
+    if length < HEADER || length > transport.len() {
+        return None;
+    }
+    let bytes = parts.transport + HEADER..parts.transport + length;
+    Some((SocketAddr::new(parts.source, half(0)?), SocketAddr::new(parts.destination, half(2)?), bytes))
 }
 
 /// Data in a SYN (TCP Fast Open) is cut off: the client sends it again, to the connection.
@@ -416,6 +460,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_datagram_is_passed_and_understood_where_it_is_whole_and_for_the_gateway() {
+        let (secret, gateway) = (secret([9, 9, 9, 9]), MACS.1);
+        for (client, destination) in [("10.0.2.100:4444", "192.0.2.1:53"), ("[fd00::64]:4444", "[2001:db8::1]:53")] {
+            let (client, destination): (SocketAddr, SocketAddr) = (client.parse().unwrap(), destination.parse().unwrap());
+            let empty = datagram(MACS, client, destination);
+            assert_eq!(datagram_in(&empty), Some((client, destination, empty.len()..empty.len())));
+            let at = empty.len() - 8;
+            let mut frame = [&empty[..], b"hello"].concat();
+            // What the lengths do not count is padding.
+            assert_eq!(datagram_in(&frame).unwrap().2, at + 8..at + 8);
+            frame[at + 4..at + 6].copy_from_slice(&13u16.to_be_bytes());
+            assert_eq!(datagram_in(&frame), None);
+            seal(&mut frame, at, client.ip(), destination.ip(), UDP);
+            assert_eq!(&frame[datagram_in(&frame).unwrap().2], b"hello");
+            assert!((0..frame.len()).all(|end| datagram_in(&frame[..end]).is_none()));
+            let passes = |change: &dyn Fn(&mut Vec<u8>)| {
+                let mut changed = frame.clone();
+                change(&mut changed);
+                run(&datagram_filter(secret, gateway), &changed) > 0
+            };
+            assert!(passes(&|_| ()));
+            assert!(!passes(&|frame| frame[6..10].copy_from_slice(&secret)));
+            assert!(!passes(&|frame| frame[0..6].fill(0xff)) && !passes(&|frame| frame[5] += 1));
+            assert!(!passes(&|frame| frame[12] = 0));
+            assert!(!passes(&|frame| frame[if client.is_ipv4() { 23 } else { 20 }] = TCP));
+            assert!(client.is_ipv6() || !passes(&|frame| frame[20] = 0x20));
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_can_be_parsed(mut frame in proptest::collection::vec(any::<u8>(), 0..200), v6: bool) {
@@ -425,6 +499,12 @@ mod tests {
             }
             if let Some(Captured::Syn(mut syn)) = parse(&frame) {
                 prop_assert!(is_right(syn.frame_from([0; 6])));
+            }
+            if frame.len() > 23 {
+                frame[if v6 { 20 } else { 23 }] = UDP;
+            }
+            if let Some((_, _, bytes)) = datagram_in(&frame) {
+                prop_assert!(bytes.end <= frame.len());
             }
         }
 

@@ -67,7 +67,7 @@ impl Engine {
             }
             Destination::Outside(wanted) => Ok(wanted),
             Destination::Dns if self.looks_at_questions() => {
-                if self.has_room_for_session() {
+                if self.has_room_for_session() && self.expect_always(syn.destination).is_ok() {
                     self.inject(syn.frame_from(Verdict::GoOn.mac(self.secret)));
                 }
                 return;
@@ -116,10 +116,9 @@ impl Engine {
         let Some(attempt) = self.attempts.get_mut(key) else { return };
         let result = inet::take_error(&attempt.socket);
         match (&mut attempt.origin, result) {
-            (Origin::Container { syn, connected }, Ok(())) => {
-                *connected = true;
-                let _ = inet::send(self.inside.injected.as_fd(), syn.frame_from(Verdict::GoOn.mac(self.secret)));
-                self.later(HANDSHAKE, Due::Attempt(key));
+            (Origin::Container { syn, .. }, Ok(())) => {
+                let destination = syn.destination;
+                self.go_on(key, destination);
             }
             (Origin::Container { syn, .. }, Err(error)) => {
                 if let Some(verdict) = Verdict::of(&error) {
@@ -136,6 +135,18 @@ impl Engine {
         }
     }
 
+    /// The far end of a held SYN has said yes: so does somebody here.
+    fn go_on(&mut self, key: Key, destination: SocketAddr) {
+        if self.expect(destination).is_err() {
+            // The SYN comes again.
+            return self.give_up(key);
+        }
+        let Some(Attempt { origin: Origin::Container { syn, connected }, .. }) = self.attempts.get_mut(key) else { return };
+        *connected = true;
+        let _ = inet::send(self.inside.injected.as_fd(), syn.frame_from(Verdict::GoOn.mac(self.secret)));
+        self.later(HANDSHAKE, Due::Attempt(key));
+    }
+
     /// Whether it waits only for the container to complete its handshake.
     pub(super) fn has_handshake(&self, key: Key) -> bool {
         let attempt = self.attempts.get(key);
@@ -146,7 +157,12 @@ impl Engine {
     pub(super) fn give_up(&mut self, key: Key) {
         let Some(attempt) = self.attempts.remove(key) else { return };
         match attempt.origin {
-            Origin::Container { syn, .. } => drop(self.held.remove(&(syn.client, syn.destination))),
+            Origin::Container { syn, connected } => {
+                self.held.remove(&(syn.client, syn.destination));
+                if connected {
+                    self.expect_no_longer(syn.destination);
+                }
+            }
             Origin::Client { accepted, .. } => drop(inet::set_reset_on_close(&accepted)),
         }
         let _ = inet::set_reset_on_close(&attempt.socket);
@@ -158,9 +174,9 @@ impl Engine {
     }
 
     /// Connections of the container's whose handshake is complete.
-    pub(super) fn accept(&mut self, index: usize) {
+    pub(super) fn accept(&mut self, listener: Key) {
         loop {
-            let Some(listener) = self.inside.listeners.get(index) else { return };
+            let Some(listener) = self.listeners.get(listener) else { return };
             let (accepted, client) = match inet::accept(listener) {
                 Ok(accepted) => accepted,
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ECONNABORTED)) => continue,
@@ -176,7 +192,12 @@ impl Engine {
             }
             let held = wanted.and_then(|wanted| self.held.remove(&(client, wanted)));
             match held.and_then(|key| self.attempts.remove(key)) {
-                Some(attempt) => self.connect_sides(accepted, attempt.socket, false),
+                Some(attempt) => {
+                    if let Origin::Container { syn, connected: true } = attempt.origin {
+                        self.expect_no_longer(syn.destination);
+                    }
+                    self.connect_sides(accepted, attempt.socket, false);
+                }
                 // Its far end has gone meanwhile.
                 None => drop(inet::set_reset_on_close(&accepted)),
             }

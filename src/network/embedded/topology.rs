@@ -9,11 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::addresses::{CONTAINER, CONTAINER_MAC, DNS_PORT, GATEWAY_MAC, Network, Networks};
 use super::packet::{self, Mac, Verdict};
 use crate::error::Advise;
+use crate::network::Method;
 use crate::network::netlink::nft::{Expression, Header, Reject, Transaction};
 use crate::network::netlink::route::{End, LOOPBACK};
 use crate::network::netlink::{Batch, Netlink, Subsystem};
@@ -41,7 +42,10 @@ const SYN_BUFFER: i32 = 4 << 20;
 
 /// What works in G and C from now on. Of each pair the first is for IPv4, and the second is missing where the kernel has no IPv6.
 pub struct Inside {
+    pub method: Method,
+    /// What takes all connections; with AnyIP nothing does.
     pub listeners: Vec<OwnedFd>,
+    /// Where datagrams come to: with AnyIP one socket, for the frames they are in.
     pub datagrams: Vec<OwnedFd>,
     /// Bound to the gateway's own address: answers to questions come from here.
     pub dns: Vec<OwnedFd>,
@@ -59,12 +63,13 @@ pub struct Begun {
     route: Netlink,
     networks: Networks,
     secret: [u8; 4],
+    method: Method,
     listeners: Vec<OwnedFd>,
     datagrams: Vec<OwnedFd>,
 }
 
-/// Makes G: this thread is in it from now on.
-pub fn begin(secret: [u8; 4], networks: Networks) -> Result<Begun> {
+/// Makes G: this thread is in it from now on. `method` None: the first that works.
+pub fn begin(secret: [u8; 4], networks: Networks, method: Option<Method>) -> Result<Begun> {
     process::unshare(process::ns::NET).context("cannot create the gateway's network namespace")?;
     let namespace = fs::File::open("/proc/thread-self/ns/net").context("cannot open the gateway's network namespace")?;
     sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open G's ports")?;
@@ -75,10 +80,28 @@ pub fn begin(secret: [u8; 4], networks: Networks) -> Result<Begun> {
         batch.everything_is_local(network.gateway, TABLE).rule(network.gateway, MARK, TABLE);
     }
     route.commit(batch).context("cannot set up the gateway's routes")?;
-    Netlink::open(Subsystem::Netfilter)?.commit(rules(secret)).context("cannot set up the gateway's nftables rules")?;
-    let capture = |transport| networks.all().map(|network| capturing(transport, network)).collect::<Result<Vec<_>>>();
-    let (listeners, datagrams) = (capture(Transport::Tcp)?, capture(Transport::Udp)?);
-    Ok(Begun { namespace: namespace.into(), route, networks, secret, listeners, datagrams })
+    let method = capture(secret, method)?;
+    let sockets = |transport| match method {
+        Method::Tproxy => networks.all().map(|network| capturing(transport, network)).collect::<Result<Vec<_>>>(),
+        Method::AnyIp => Ok(Vec::new()),
+    };
+    let (listeners, datagrams) = (sockets(Transport::Tcp)?, sockets(Transport::Udp)?);
+    Ok(Begun { namespace: namespace.into(), route, networks, secret, method, listeners, datagrams })
+}
+
+/// Sets up the rules of this method, or of the first that the kernel has.
+fn capture(secret: [u8; 4], method: Option<Method>) -> Result<Method> {
+    let all = method.as_ref().map_or(&Method::ALL[..], std::slice::from_ref);
+    let mut failed = Ok(());
+    for method in all {
+        // A socket of its own: the kernel tells of every rule that failed, and only the first of them is read.
+        failed = Netlink::open(Subsystem::Netfilter)?.commit(rules(secret, *method));
+        if failed.is_ok() {
+            return Ok(*method);
+        }
+    }
+    failed.context("cannot set up the gateway's nftables rules")?;
+    bail!("there is no way to have the container's packets")
 }
 
 /// The value of a sysctl of this thread's network namespace.
@@ -87,15 +110,18 @@ pub fn sysctl(name: &str, value: &str) -> std::io::Result<()> {
 }
 
 /// A SYN waits in the helper and comes back under a verdict's address; everything else that belongs to a connection or a flow goes to
-/// its socket, and what is new to the listening one. G forwards nothing.
-fn rules(secret: [u8; 4]) -> Batch {
+/// its socket, and what is new to the listening one. G forwards nothing. With AnyIP no datagram goes to any socket: nobody can be bound to
+/// the address of one that is still to come, so all of them are read as frames, which is before they are dropped here.
+fn rules(secret: [u8; 4], method: Method) -> Batch {
     const TCP: u8 = 6;
     const UDP: u8 = 17;
     const CHAIN: &str = "capture";
     let from = |verdict: Verdict| Expression::Bytes { header: Header::Link, offset: 6, value: verdict.mac(secret).to_vec() };
     let syn = Expression::Masked { header: Header::Transport, offset: 13, mask: 0x17, value: 0x02 };
     let capture = |first: &[Expression]| {
-        let rest = [Expression::SetMark(MARK), Expression::Tproxy(PORT), Expression::Accept];
+        let to_socket = (method == Method::Tproxy).then_some(Expression::Tproxy(PORT));
+        let rest: Vec<Expression> =
+            [Expression::SetMark(MARK)].into_iter().chain(to_socket).chain([Expression::Accept]).collect();
         [first, &rest].concat()
     };
     let mut nft = Transaction::new("rl");
@@ -113,7 +139,10 @@ fn rules(secret: [u8; 4]) -> Batch {
     nft.rule("capture TCP", CHAIN, &capture(&[Expression::Protocol(TCP)]));
     let refuse = [Expression::Protocol(UDP), from(Verdict::PortUnreachable), Expression::Reject(Reject::PortUnreachable)];
     nft.rule("refuse a datagram", CHAIN, &refuse);
-    nft.rule("capture UDP", CHAIN, &capture(&[Expression::Protocol(UDP)]));
+    match method {
+        Method::Tproxy => nft.rule("capture UDP", CHAIN, &capture(&[Expression::Protocol(UDP)])),
+        Method::AnyIp => nft.rule("keep UDP from the sockets", CHAIN, &[Expression::Protocol(UDP), Expression::Drop]),
+    }
     nft.finish()
 }
 
@@ -146,7 +175,7 @@ pub fn open_ports() -> Result<()> {
 
 impl Begun {
     /// Joins G to the container's namespace, which has `lo` at most. This thread is in G again afterwards.
-    pub fn connect(self, container: OwnedFd) -> Result<Inside> {
+    pub fn connect(mut self, container: OwnedFd) -> Result<Inside> {
         let mut batch = Batch::default();
         let here = End { name: GATEWAY_LINK, mac: GATEWAY_MAC };
         let there = End { name: CONTAINER_LINK, mac: CONTAINER_MAC };
@@ -160,15 +189,16 @@ impl Begun {
         }
         self.route.commit(batch).context("cannot set up the gateway's addresses")?;
         let (captured, dns) = (self.captured(GATEWAY_LINK)?, self.answering()?);
+        let datagrams = self.datagrams(GATEWAY_LINK)?;
         process::setns(container.as_fd(), process::ns::NET).context("cannot enter the container's network namespace")?;
         let injected = self.set_up_container();
         process::setns(self.namespace.as_fd(), process::ns::NET).context("cannot return to the gateway's network namespace")?;
-        let (listeners, datagrams) = (self.listeners, self.datagrams);
-        Ok(Inside { listeners, datagrams, dns, captured, injected: injected?, namespace: None })
+        let (method, listeners) = (self.method, self.listeners);
+        Ok(Inside { method, listeners, datagrams, dns, captured, injected: injected?, namespace: None })
     }
 
     /// Makes a bridge for links that others will make, and a link of its own to inject frames by. This thread stays in G.
-    pub fn bridge(self, mtu: u32) -> Result<Inside> {
+    pub fn bridge(mut self, mtu: u32) -> Result<Inside> {
         for table in ["ip", "ip6", "arp"] {
             // Else what goes from one container to another would come by our rules; there only where the kernel has the module.
             let _ = sysctl(&format!("bridge/bridge-nf-call-{table}tables"), "0");
@@ -191,15 +221,28 @@ impl Begun {
         }
         self.route.commit(batch).context("cannot set up the network's addresses")?;
         let (captured, dns) = (self.captured(BRIDGE)?, self.answering()?);
+        let datagrams = self.datagrams(BRIDGE)?;
         let injected = packet_socket::open(INJECTING_LINK, &[]).context("cannot send on the network")?;
-        let namespace = Some(self.namespace);
-        Ok(Inside { listeners: self.listeners, datagrams: self.datagrams, dns, captured, injected, namespace })
+        let (method, listeners, namespace) = (self.method, self.listeners, Some(self.namespace));
+        Ok(Inside { method, listeners, datagrams, dns, captured, injected, namespace })
     }
 
     fn captured(&self, link: &str) -> Result<OwnedFd> {
         let captured = packet_socket::open(link, &packet::filter(self.secret)).context("cannot watch the link")?;
         let _ = inet::set_receive_buffer(&captured, SYN_BUFFER);
         Ok(captured)
+    }
+
+    /// The sockets that datagrams come to.
+    fn datagrams(&mut self, link: &str) -> Result<Vec<OwnedFd>> {
+        if self.method == Method::Tproxy {
+            return Ok(std::mem::take(&mut self.datagrams));
+        }
+        let frames =
+            packet_socket::open(link, &packet::datagram_filter(self.secret, GATEWAY_MAC)).context("cannot watch the link")?;
+        packet_socket::set_whole(&frames).context("cannot have whole datagrams")?;
+        let _ = inet::set_receive_buffer(&frames, SYN_BUFFER);
+        Ok(vec![frames])
     }
 
     fn answering(&self) -> Result<Vec<OwnedFd>> {

@@ -1,7 +1,9 @@
 //! UDP: one flow per client and destination, two sockets each. The first datagram of a flow comes to the capturing socket; those after it
-//! land on the flow's own, which is bound to the foreign address and connected to the client.
+//! land on the flow's own, which is bound to the foreign address and connected to the client. With AnyIP all of them come to the capturing
+//! socket, in frames, and the flow's own is for the answers alone.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -12,8 +14,10 @@ use super::engine::{Due, Engine, Service, Source};
 use super::packet::{self, Verdict};
 use super::relay::Side;
 use super::slab::Key;
+use crate::network::Method;
 use crate::network::ports::Protocol;
 use crate::sys::inet::{self, Datagram, Transport};
+use crate::sys::packet::{self as packet_socket, Frame};
 
 /// How long a flow is kept that has only been spoken into, and one that was answered (nf_conntrack-sysctl.rst has 30 and 120).
 const UNANSWERED: Duration = Duration::from_secs(30);
@@ -36,6 +40,16 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Of a published port's: the container, and the client as the container knows it.
+    fn inner(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self.host {
+            Host::Own(_) => None,
+            Host::Published { .. } => {
+                Some((inet::peer_address(&self.container).ok()?, inet::local_address(&self.container).ok()?))
+            }
+        }
+    }
+
     /// Whether a container at one of these addresses is on its inner side.
     pub fn is_of(&self, addresses: &[IpAddr]) -> bool {
         match self.host {
@@ -54,18 +68,50 @@ enum Host {
 }
 
 impl Engine {
-    /// Datagrams that belong to no flow yet, or questions.
+    /// Datagrams that belong to no flow yet, or questions; with AnyIP all.
     pub(super) fn datagrams(&mut self, index: usize) {
         for _ in 0..TURN {
             let Some(socket) = self.inside.datagrams.get(index) else { return };
-            let Ok(Datagram { length, from, to: Some(to) }) = inet::receive_from(socket, &mut self.buffer) else { return };
-            match self.destination(from.ip(), to) {
-                Destination::Outside(_) if self.is_closed() => self.refuse(from, to),
-                Destination::Dns => self.question(from, to.ip(), length),
-                Destination::Outside(wanted) => self.first(from, to, wanted, length),
-                Destination::Refused => self.refuse(from, to),
-                Destination::Ignored => {}
+            match self.inside.method {
+                Method::Tproxy => match inet::receive_from(socket, &mut self.buffer) {
+                    Ok(Datagram { length, from, to: Some(to) }) => self.datagram(from, to, 0..length),
+                    _ => return,
+                },
+                Method::AnyIp => match packet_socket::receive(socket, &mut self.buffer) {
+                    Ok(frame) => self.frame(&frame),
+                    // One that the kernel cannot describe is lost.
+                    Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                    Err(_) => return,
+                },
             }
+        }
+    }
+
+    /// A frame with a datagram, or with several that were left to the interface to part.
+    fn frame(&mut self, frame: &Frame) {
+        let Some((from, to, payload)) = packet::datagram_in(&self.buffer[frame.bytes.clone()]) else { return };
+        let (mut begin, end) = (frame.bytes.start + payload.start, frame.bytes.start + payload.end);
+        loop {
+            let next = frame.segment.map_or(end, |length| end.min(begin + usize::from(length)));
+            match self.published_flow_of.get(&(from, to)).copied() {
+                Some(key) => self.outwards(key, begin..next),
+                None => self.datagram(from, to, begin..next),
+            }
+            begin = next;
+            if begin == end {
+                return;
+            }
+        }
+    }
+
+    /// These bytes of the buffer came from a client for that address.
+    fn datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Range<usize>) {
+        match self.destination(from.ip(), to) {
+            Destination::Outside(_) if self.is_closed() => self.refuse(from, to),
+            Destination::Dns => self.question(from, to.ip(), bytes),
+            Destination::Outside(wanted) => self.outside(from, to, wanted, bytes),
+            Destination::Refused => self.refuse(from, to),
+            Destination::Ignored => {}
         }
     }
 
@@ -75,14 +121,29 @@ impl Engine {
         self.inject(&packet::datagram((mac, GATEWAY_MAC), client, destination));
     }
 
-    fn first(&mut self, client: SocketAddr, destination: SocketAddr, wanted: SocketAddr, length: usize) {
-        let id = (client, destination);
-        let known = self.flow_of.get(&id).copied();
-        let Some(key) = known.or_else(|| self.begin_flow(client, destination, wanted)) else { return };
+    fn outside(&mut self, client: SocketAddr, destination: SocketAddr, wanted: SocketAddr, bytes: Range<usize>) {
+        let known = self.flow_of.get(&(client, destination)).copied();
+        if let Some(key) = known.or_else(|| self.begin_flow(client, destination, wanted)) {
+            self.outwards(key, bytes);
+        }
+    }
+
+    /// Sends what a flow's container has sent. What a full queue loses is lost, as on any network.
+    fn outwards(&mut self, key: Key, bytes: Range<usize>) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         flow.active = Instant::now();
-        if let Host::Own(host) = &flow.host {
-            let _ = inet::send(host.as_fd(), &self.buffer[..length]);
+        let bytes = &self.buffer[bytes];
+        match &flow.host {
+            Host::Own(host) => drop(inet::send(host.as_fd(), bytes)),
+            Host::Published { index, local } => {
+                flow.answered = true;
+                // The place of one that is withdrawn may be another's by now.
+                let same = |there: &&Service| there.mapping.host_port == flow.destination.port();
+                match self.published.get(*index).and_then(Option::as_ref).filter(same) {
+                    Some(published) => drop(inet::send_from(published.socket.as_fd(), bytes, flow.client, *local)),
+                    None => self.end_flow(key),
+                }
+            }
         }
     }
 
@@ -136,6 +197,9 @@ impl Engine {
             self.flows.remove(key);
             return None;
         }
+        if let Some(inner) = flow.inner() {
+            self.published_flow_of.insert(inner, key);
+        }
         self.flow_of.insert(id, key);
         self.later(UNANSWERED, Due::Flow(key));
         Some(key)
@@ -143,9 +207,9 @@ impl Engine {
 
     /// Datagrams of a flow, from one of its sides to the other.
     pub(super) fn flow(&mut self, key: Key, side: Side) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
-        flow.active = Instant::now();
         for _ in 0..TURN {
+            let Some(flow) = self.flows.get_mut(key) else { return };
+            flow.active = Instant::now();
             let from = match (side, &flow.host) {
                 (Side::Container, _) => &flow.container,
                 (Side::Host, Host::Own(host)) => host,
@@ -160,24 +224,13 @@ impl Engine {
                 }
                 Err(_) => return,
             };
-            let bytes = &self.buffer[..length];
-            // What a full queue loses is lost, as on any network.
-            let _ = match (side, &flow.host) {
-                (Side::Host, _) => {
+            match side {
+                Side::Container => self.outwards(key, 0..length),
+                Side::Host => {
                     flow.answered = true;
-                    inet::send(flow.container.as_fd(), bytes)
+                    let _ = inet::send(flow.container.as_fd(), &self.buffer[..length]);
                 }
-                (Side::Container, Host::Own(host)) => inet::send(host.as_fd(), bytes),
-                (Side::Container, Host::Published { index, local }) => {
-                    flow.answered = true;
-                    // The place of one that is withdrawn may be another's by now.
-                    let same = |there: &&Service| there.mapping.host_port == flow.destination.port();
-                    match self.published.get(*index).and_then(Option::as_ref).filter(same) {
-                        Some(published) => inet::send_from(published.socket.as_fd(), bytes, flow.client, *local),
-                        None => return self.end_flow(key),
-                    }
-                }
-            };
+            }
         }
     }
 
@@ -194,6 +247,7 @@ impl Engine {
     pub(super) fn end_flow(&mut self, key: Key) {
         if let Some(flow) = self.flows.remove(key) {
             self.flow_of.remove(&(flow.client, flow.destination));
+            flow.inner().and_then(|inner| self.published_flow_of.remove(&inner));
         }
     }
 
