@@ -91,11 +91,11 @@ pub fn begin(secret: [u8; 4], networks: Networks, method: Option<Method>) -> Res
 
 /// Sets up the rules of this method, or of the first that the kernel has.
 fn capture(secret: [u8; 4], method: Option<Method>) -> Result<Method> {
+    let nftables = Netlink::open(Subsystem::Netfilter)?;
     let all = method.as_ref().map_or(&Method::ALL[..], std::slice::from_ref);
     let mut failed = Ok(());
     for method in all {
-        // A socket of its own: the kernel tells of every rule that failed, and only the first of them is read.
-        failed = Netlink::open(Subsystem::Netfilter)?.commit(rules(secret, *method));
+        failed = nftables.commit(rules(secret, *method));
         if failed.is_ok() {
             return Ok(*method);
         }

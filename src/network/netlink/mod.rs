@@ -194,6 +194,8 @@ impl Netlink {
             };
             for answer in answers(&buffer[..length]) {
                 if answer.errno != 0 {
+                    // What the others of this batch are told is not to be taken for an answer to the next; all of it is there already.
+                    while recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).is_ok() {}
                     let what = batch.labels.get(answer.number as usize).unwrap_or(&"do that");
                     return Err(io::Error::from_raw_os_error(answer.errno)).context(format!("cannot {what}"));
                 }
@@ -274,5 +276,11 @@ mod tests {
         batch.request("make a link", 16, CREATE, &[0; 16], |a| a.nest(18, &[], |a| a.bytes(1, b"no-such-kind")));
         let error = netlink.commit(batch).unwrap_err();
         assert!(format!("{error:#}").starts_with("cannot make a link: "), "{error:#}");
+        let mut two = Batch::default();
+        two.request("make one", 16, CREATE, &[0; 16], |_| ()).request("make another", 16, CREATE, &[0; 16], |_| ());
+        assert!(format!("{:#}", netlink.commit(two).unwrap_err()).starts_with("cannot make one: "));
+        let mut after = Batch::default();
+        after.request("begin", 16, CREATE, &[0; 16], |_| ()).request("end", 16, CREATE, &[0; 16], |_| ());
+        assert!(format!("{:#}", netlink.commit(after).unwrap_err()).starts_with("cannot begin: "));
     }
 }
