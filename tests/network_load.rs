@@ -90,6 +90,72 @@ fn all_of_many_connections_are_served_and_the_users_pipes_stay_large() {
     drop(running);
 }
 
+/// In the container: so many connections are wanted; each stays open until `fit` of them are, is answered once more then, and ends.
+const HOLDER: &str = "import asyncio,sys,resource\n\
+to,wanted,fit,ports=sys.argv[1],int(sys.argv[2]),int(sys.argv[3]),sys.argv[4:]\n\
+many,count=asyncio.Semaphore(1000),0\n\
+async def say(r,w,i):\n\
+\x20w.write(b'%08d'%i)\n\
+\x20return await r.readexactly(8)==b'%08d'%i\n\
+async def one(i,full):\n\
+\x20global count\n\
+\x20async with many:\n\
+\x20\x20r,w=await asyncio.open_connection(to,int(ports[i%len(ports)])); ok=await say(r,w,i)\n\
+\x20count+=1\n\
+\x20if count==fit:\n\
+\x20\x20print(count,'are open',flush=True); await asyncio.to_thread(sys.stdin.readline); full.set()\n\
+\x20await full.wait(); ok=await say(r,w,i) and ok; w.close()\n\
+\x20return ok\n\
+async def main():\n\
+\x20full=asyncio.Event(); print(sum(await asyncio.gather(*[one(i,full) for i in range(wanted)])),'were served',flush=True)\n\
+asyncio.run(main())";
+
+/// The memory of the process with this title, in kB.
+fn resident(title: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let is_it =
+        |path: &std::path::PathBuf| std::fs::read_to_string(path.join("cmdline")).is_ok_and(|line| line.starts_with(title));
+    let path = processes.filter(|path| path.join("cmdline").exists()).find(is_it).expect("the process is there");
+    let status = std::fs::read_to_string(path.join("status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok()).expect("VmRSS")
+}
+
+/// As many as the caller's hard limit of descriptors leaves room for, at most 10,000, and 200 more that have to wait until some end.
+#[test]
+fn ten_thousand_connections_are_open_at_once_or_what_the_limit_allows_and_the_rest_waits() {
+    require!(Feature::SubIds, Feature::Tool("python3"));
+    raise_limit();
+    let rl = Rl::new();
+    // Two descriptors for each in the gateway; some hundred are for other things.
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).unwrap().1 as usize;
+    let fit = 10_000.min(limit / 2 - 200);
+    let wanted = fit + 200;
+    let (running, ports) = server(host_v4());
+    let name = format!("many-{}", std::process::id());
+    let arguments = [vec![host_v4().to_string(), wanted.to_string(), fit.to_string()], ports].concat();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let run = [
+        "run",
+        "-i",
+        "--rm",
+        "--name",
+        &name,
+        "--ulimit",
+        &format!("nofile={limit}"),
+        "rootfs:/",
+        "/usr/bin/python3",
+        "-c",
+        HOLDER,
+    ];
+    let mut client = rl.start([&run[..], &arguments].concat());
+    client.expect(&format!("{fit} are open\n"));
+    let kilobytes = resident(&format!("rl[{name}]: gateway"));
+    assert!(kilobytes < 64 << 10, "the gateway has {kilobytes} kB");
+    client.write("\n");
+    assert_eq!(client.finish().ok().stdout().lines().last(), Some(&*format!("{wanted} were served")));
+    drop(running);
+}
+
 #[test]
 fn what_the_gateway_has_no_descriptor_for_waits_and_is_not_lost() {
     require!(Feature::SubIds, Feature::Tool("python3"), Feature::Tool("prlimit"));
