@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::Command,
 };
-use support::{Feature, Rl, Run, image, in_shell, require, run};
+use support::{Feature, Rl, Run, image, in_shell, require, run, told_of_no_cgroup};
 
 /// A store that ids other than root's can reach: the tests' directories are private.
 fn open() -> Rl {
@@ -32,10 +32,16 @@ fn with_ranges(rl: &Rl, ranges: &str, command: &Command) -> Run {
 const STRANGER: u32 = 54321;
 
 fn as_stranger(rl: &Rl, command: &Command) -> Run {
+    told_of_no_cgroup(STRANGER.into());
+    as_user(rl, STRANGER, command)
+}
+
+fn as_user(rl: &Rl, uid: u32, command: &Command) -> Run {
     for dir in ["", "home", "tmp"] {
-        chown(rl.path(dir), Some(STRANGER), Some(STRANGER)).unwrap();
+        chown(rl.path(dir), Some(uid), Some(uid)).unwrap();
     }
-    run(in_shell("sh", "exec setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all \"$@\"", command))
+    let script = format!("exec setpriv --reuid {uid} --regid {uid} --clear-groups --inh-caps=-all \"$@\"");
+    run(in_shell("sh", &script, command))
 }
 
 /// The payload's uid as the host sees it.
@@ -200,6 +206,25 @@ fn a_user_without_a_range_can_do_all_that_one_id_can() {
     assert!(run.stderr().contains("1000"), "{run}");
     assert_eq!(as_stranger(&rl, &rl.command(["ps", "-a", "-q"])).ok().stdout(), "");
     assert_eq!(as_stranger(&rl, &rl.command(["volume", "ls", "-q"])).ok().stdout(), "vol");
+}
+
+#[test]
+fn a_caller_without_a_cgroup_is_told_so_once() {
+    require!(Feature::Root(true), Feature::Image("alpine"));
+    // Nobody else's: others of this user's tests would have heard it.
+    const NEWCOMER: u32 = 54322;
+    let rl = open();
+    let told = |flags: &[&str]| {
+        let run = as_user(&rl, NEWCOMER, &rl.alpine(flags, &["true"])).ok();
+        run.stderr().lines().filter(|line| line.starts_with("rl: running without a cgroup: ") && line.contains("try: ")).count()
+    };
+    let _ = fs::remove_dir_all(format!("/dev/shm/rl-{NEWCOMER}"));
+    if !as_user(&rl, NEWCOMER, &rl.command(["info"])).ok().stdout().contains("cgroups     none: ") {
+        return println!("SKIP here every caller has a cgroup");
+    }
+    assert_eq!(told(&["--cgroups", "disabled"]), 0, "who wants none is not told");
+    assert_eq!([told(&[]), told(&[])], [1, 0]);
+    fs::remove_dir_all(format!("/dev/shm/rl-{NEWCOMER}")).unwrap();
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub enum Delegation {
         own: PathBuf,
         wish: Wish,
     },
-    /// With the reason, where the caller should know it.
+    /// With the reason, unless that is what was asked for.
     None(Option<Lack>),
 }
 
@@ -121,6 +121,8 @@ pub enum Delegation {
 pub struct Lack {
     pub why: String,
     pub cure: String,
+    /// Sessions are meant to be here: it is worth a line each time.
+    pub unexpected: bool,
 }
 
 /// The cgroup that is the container's.
@@ -136,10 +138,12 @@ pub struct Base {
 /// Chooses, and connects; nothing is waited for. Fails where limits are asked for that nobody can set.
 pub fn begin(uid: u32, wish: Wish) -> Result<Delegation> {
     if wish.manager == Some(Manager::None) {
-        return none(&wish, Lack { why: "--cgroup-manager none".into(), cure: "leave that flag out".into() });
+        let lack = Lack { why: "--cgroup-manager none".into(), cure: "leave that flag out".into(), unexpected: false };
+        return none(&wish, lack);
     }
+    let unified = is_unified();
     if wish.manager != Some(Manager::Cgroupfs)
-        && is_unified()
+        && unified
         && let Some(request) = ScopeRequest::connect(uid, &wish)
     {
         if !wish.settings.is_empty() {
@@ -150,11 +154,12 @@ pub fn begin(uid: u32, wish: Wish) -> Result<Delegation> {
     if wish.manager != Some(Manager::Systemd)
         // Whoever is somebody else in U could not move anything there.
         && wish.owner.0 == uid
+        && unified
         && let Some(own) = own_directory(wish.parent.as_deref())
     {
         return Ok(Delegation::Directory { own, wish });
     }
-    none(&wish, lack(uid, wish.manager))
+    none(&wish, lack(uid, wish.manager, unified))
 }
 
 /// Without a cgroup: a failure where one was asked for.
@@ -168,9 +173,7 @@ fn none(wish: &Wish, lack: Lack) -> Result<Delegation> {
     if wish.required || matches!(wish.manager, Some(Manager::Systemd | Manager::Cgroupfs)) {
         return Err(anyhow!("{}", lack.why)).context("cannot make a cgroup of its own").hint(|| lack.cure);
     }
-    // Only where sessions are meant to be is it worth a line to every caller.
-    let expected = wish.manager.is_none() && Path::new("/run/systemd/system").exists() && is_unified();
-    Ok(Delegation::None(expected.then_some(lack)))
+    Ok(Delegation::None(wish.manager.is_none().then_some(lack)))
 }
 
 /// Whether cgroup v2 is all there is.
@@ -178,23 +181,26 @@ pub fn is_unified() -> bool {
     File::open(ROOT).is_ok_and(|root| tree::is_cgroup2(root.as_fd()))
 }
 
-/// Why nobody makes a cgroup for `uid` here.
-pub fn lack(uid: u32, manager: Option<Manager>) -> Lack {
-    if !is_unified() {
+/// Why nobody makes a cgroup for `uid` here; `unified`: as [`is_unified`] has it.
+fn lack(uid: u32, manager: Option<Manager>, unified: bool) -> Lack {
+    if !unified {
         return Lack {
             why: format!("{ROOT} is not cgroup v2"),
             cure: "boot with systemd.unified_cgroup_hierarchy=1; inside a container, one with a writable cgroup v2".into(),
+            unexpected: false,
         };
     }
     if manager == Some(Manager::Cgroupfs) {
         return Lack {
             why: "this process's own cgroup is not the caller's to write".into(),
             cure: "systemd-run --user --scope -p Delegate=yes rl …".into(),
+            unexpected: false,
         };
     }
     Lack {
         why: format!("no systemd session of user {uid} can be reached, and the own cgroup is not the caller's to write"),
         cure: "log in by ssh or on a terminal; or, for good: sudo loginctl enable-linger".into(),
+        unexpected: Path::new("/run/systemd/system").exists(),
     }
 }
 
@@ -239,15 +245,14 @@ pub fn survey(uid: u32) -> Result<Survey, Lack> {
         let text = std::fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
         text.split_whitespace().map(String::from).collect::<Vec<_>>()
     };
-    if is_unified()
-        && let Some(request) = ScopeRequest::connect(uid, &wish)
-    {
+    let unified = is_unified();
+    if unified && let Some(request) = ScopeRequest::connect(uid, &wish) {
         let (place, controllers) = (request.server().into(), listed(&session_cgroup(uid)));
         return Ok(Survey { manager: Manager::Systemd, place, controllers });
     }
-    match own_directory(None) {
+    match unified.then(|| own_directory(None)).flatten() {
         Some(own) => Ok(Survey { manager: Manager::Cgroupfs, place: own.display().to_string(), controllers: listed(&own) }),
-        None => Err(lack(uid, None)),
+        None => Err(lack(uid, None, unified)),
     }
 }
 
@@ -290,9 +295,6 @@ pub fn enable_controllers() -> String {
 
 /// The caller's own cgroup, where the caller may make others.
 fn own_directory(parent: Option<&str>) -> Option<PathBuf> {
-    if !is_unified() {
-        return None;
-    }
     let own = cgroup_of("self").ok()?;
     // Earlier the caller's processes had to step aside.
     let own = own.strip_suffix(&format!("/{CALLERS}")).unwrap_or(&own);

@@ -26,11 +26,11 @@ use crate::oci::digest::Digest;
 
 /// Tells, once until the next logout, that it will end what is left running.
 pub fn warn_of_logout(paths: &Paths, caller: &Caller) {
-    let marker = paths.runtime.join("logout-warned");
-    if marker.exists() || !linger::ends_at_logout(Path::new("/"), caller) {
+    const WARNED: &str = "logout-warned";
+    if paths.runtime.join(WARNED).exists() || !linger::ends_at_logout(Path::new("/"), caller) {
         return;
     }
-    if File::create_new(marker).is_ok() {
+    if paths.first_time(WARNED) {
         eprintln!("rl: containers end some seconds after your last logout, as systemd has it (try: {})", linger::CURE);
     }
 }

@@ -351,7 +351,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     let plan = plan_mounts(&config, paths, &nested, on_tmpfs)?;
     let handed = streams(&config, company, &draft, owner)?;
     let kept = handed.is_none();
-    let mut cgroup = scope::begin(&config, owner)?;
+    let mut cgroup = scope::begin(&config, paths, owner)?;
     let (conversation, monitors_end) = sock::pair().context("cannot create a socket pair")?;
     let store = record::open_directory(&paths.store)?;
     let monitor = match process::fork(0).context("cannot start the monitor")? {

@@ -188,11 +188,14 @@ pub fn create(paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) 
     }
 }
 
-/// Makes one directory with exactly this mode: a container's root that the caller's umask had closed would be closed inside too.
+/// Makes one directory with exactly this mode: a container's root that the caller's umask had closed would be closed inside too. Whoever
+/// calls this has no other thread that makes files.
 pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
+    use nix::sys::stat::{Mode, umask};
+    let callers = umask(Mode::empty());
     let made = DirBuilder::new().mode(mode).create(path);
-    let set = |()| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
-    made.and_then(set).with_context(|| format!("cannot create {}", path.display()))
+    umask(callers);
+    made.with_context(|| format!("cannot create {}", path.display()))
 }
 
 /// Gives what the caller made to root of U, where that is somebody else: the caller is root on the host.

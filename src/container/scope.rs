@@ -13,6 +13,7 @@ use crate::cgroup::limits::{self, Setting};
 use crate::cgroup::systemd::ScopeRequest;
 use crate::cgroup::{Cgroup, tree};
 use crate::error::Advise;
+use crate::host::paths::Paths;
 use crate::network::bridge::connector::{Abode, Settle};
 use crate::oci::runtime::Resources;
 use crate::userns::idmap::{IdMaps, to_host};
@@ -55,8 +56,9 @@ pub fn update(scope: Option<&mut Scope>, old: &Resources, new: &Resources) -> Re
     }
 }
 
-/// Client, before it clones Monitor: who will make the cgroup. `owner`: root of U.
-pub fn begin(config: &Config, owner: (u32, u32)) -> Result<Delegation> {
+/// Client, before it clones Monitor: who will make the cgroup. `owner`: root of U. That there is none is told to who could expect one
+/// each time, and to others once.
+pub fn begin(config: &Config, paths: &Paths, owner: (u32, u32)) -> Result<Delegation> {
     let pids = config.spec.linux.resources.pids.as_ref().map(|pids| pids.limit);
     let delegation = delegate::begin(
         nix::unistd::geteuid().as_raw(),
@@ -72,7 +74,9 @@ pub fn begin(config: &Config, owner: (u32, u32)) -> Result<Delegation> {
             owner,
         },
     )?;
-    if let Delegation::None(Some(lack)) = &delegation {
+    if let Delegation::None(Some(lack)) = &delegation
+        && (lack.unexpected || paths.first_time("cgroup-warned"))
+    {
         eprintln!("rl: running without a cgroup: {} (try: {})", lack.why, lack.cure);
     }
     Ok(delegation)

@@ -11,7 +11,7 @@
 //! /run/user/UID/rl/         what a reboot may lose, found from the uid and never from the environment
 //! ```
 
-use std::fs::{DirBuilder, Metadata};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,11 @@ impl Paths {
             None => default_store(uid)?,
         };
         Ok(Paths { store, runtime: runtime_dir(uid) })
+    }
+
+    /// Whether the caller was never told of `what` in this session, or since the boot where there is none. From now on it counts as told.
+    pub fn first_time(&self, what: &str) -> bool {
+        File::create_new(self.runtime.join(what)).is_ok()
     }
 
     /// `containers/` of the store.

@@ -37,10 +37,11 @@ use std::{
     ffi::OsStr,
     fmt,
     io::{Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, mpsc},
+    sync::{Arc, Condvar, Mutex, Once, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -169,6 +170,8 @@ impl Rl {
     }
 
     fn in_new_home(alone: bool) -> Rl {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| told_of_no_cgroup(nix::unistd::getuid()));
         let dir = tempfile::Builder::new().prefix("rl-").tempdir().expect("a temporary directory");
         for name in ["home", "tmp"] {
             std::fs::create_dir(dir.path().join(name)).expect("create a directory");
@@ -261,6 +264,21 @@ impl Rl {
     /// The ids of this store's containers, running or not.
     pub fn containers(&self) -> Vec<String> {
         self.cmd(["ps", "-a", "-q"]).ok().stdout().split_whitespace().map(String::from).collect()
+    }
+}
+
+/// What a user hears once, where there is no cgroup to be had, was heard before: which test comes first nobody knows.
+pub fn told_of_no_cgroup(uid: nix::unistd::Uid) {
+    let session = PathBuf::from(format!("/run/user/{uid}"));
+    let runtime = match uid.as_raw() {
+        0 => "/run/rl".into(),
+        uid if std::fs::metadata(&session).is_ok_and(|found| found.uid() == uid) => session.join("rl"),
+        uid => PathBuf::from(format!("/dev/shm/rl-{uid}")),
+    };
+    let _ = std::fs::DirBuilder::new().mode(0o700).create(&runtime);
+    let _ = std::fs::write(runtime.join("cgroup-warned"), "");
+    for path in [runtime.join("cgroup-warned"), runtime] {
+        let _ = std::os::unix::fs::chown(path, Some(uid.as_raw()), None);
     }
 }
 
