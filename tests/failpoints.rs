@@ -388,3 +388,97 @@ fn a_stop_that_dies_at_a_milestone_can_be_repeated() {
         nothing_is_left(&rl, &before, &milestone);
     }
 }
+
+/// The processes on the way of a container onto a network and off it again.
+const NETWORK: &[&str] = &["network", "connector", "hub"];
+
+/// Two networks with one address each, which is soon missed.
+fn narrow_networks(rl: &Rl) {
+    for (name, subnet) in [("front", "10.77.0.0/30"), ("back", "10.77.1.0/30")] {
+        rl.cmd(["network", "create", "--subnet", subnet, name]).ok();
+    }
+}
+
+/// Nobody is on a network or has an address of one, a container can be, and the host is as it was.
+#[track_caller]
+fn no_address_is_taken(rl: &Rl, before: &HostState, what: &str) {
+    eventually(&format!("nothing is listed after {what}"), || listed(rl).is_empty());
+    for network in ["front", "back"] {
+        assert_eq!(
+            rl.sh(&["--network", network], "ip -o -4 addr show dev eth0 | wc -l").ok().stdout(),
+            "1",
+            "{network} after {what}"
+        );
+        assert_eq!(
+            rl.cmd(["network", "inspect", "-f", "{{len .Containers}}", network]).ok().stdout(),
+            "0",
+            "{network} after {what}"
+        );
+    }
+    let unused = rl.cmd(["network", "ls", "--filter", "dangling=true", "--format", "{{.Name}}"]).ok();
+    assert_eq!(unused.stdout(), "back\nfront", "after {what}");
+    before.is_back();
+}
+
+#[test]
+fn a_start_on_a_network_that_dies_leaves_no_address_taken() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    let before = HostState::now();
+    narrow_networks(&rl);
+    let died = |milestone: &String| {
+        let args = ["run", "--rm", "--network", "front", &image("alpine"), "sh", "-c", "exit 3"];
+        let run = run(dying_at(milestone, rl.command(args)));
+        no_address_is_taken(&rl, &before, milestone);
+        // One that is not on this way changes nothing.
+        run.status.code() != Some(3)
+    };
+    let deadly = milestones_of(&[RUN, NETWORK].concat()).into_iter().filter(died).count();
+    assert!(deadly > 12, "{deadly}");
+}
+
+#[test]
+fn what_joins_or_leaves_a_network_and_dies_leaves_no_address_taken() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    let before = HostState::now();
+    narrow_networks(&rl);
+    for milestone in milestones_of(NETWORK) {
+        // Who asks dies, or who is asked: Monitor, connector or hub, which have what the start had.
+        for (start, change) in [(false, true), (true, false)] {
+            let command = |dies: bool, args: &[&str]| match dies {
+                true => run(dying_at(&milestone, rl.command(args))),
+                false => rl.cmd(args),
+            };
+            command(start, &["run", "-d", "--name", "x", "--network", "front", &image("alpine"), "sleep", "1000"]);
+            let what = format!("{milestone} of {}", if start { "a container" } else { "a command" });
+            command(change, &["network", "connect", "back", "x"]);
+            command(change, &["network", "disconnect", "front", "x"]);
+            // Whatever became of it, it is as its record says.
+            if listed(&rl).iter().any(|(_, status)| status.starts_with("Up")) {
+                let networks = rl.inspect("x")["NetworkSettings"]["Networks"].as_object().unwrap().clone();
+                let addresses: BTreeSet<&str> = networks
+                    .values()
+                    .filter_map(|place| place["IPAddress"].as_str())
+                    .filter(|address| !address.is_empty())
+                    .collect();
+                eventually(&format!("{addresses:?} after {what}"), || {
+                    let seen = rl.cmd([
+                        "exec",
+                        "x",
+                        "sh",
+                        "-c",
+                        "ip -o -4 addr | sed -n 's,.* eth.* inet \\(.*\\)/.*,\\1,p' | cut -d/ -f1",
+                    ]);
+                    start || seen.stdout().lines().collect::<BTreeSet<_>>() == addresses
+                });
+            }
+            remove_all(&rl);
+            no_address_is_taken(&rl, &before, &what);
+        }
+    }
+    rl.cmd(["network", "prune", "-f"]).ok();
+    assert_eq!(rl.cmd(["network", "ls", "-q"]).ok().stdout(), "");
+}

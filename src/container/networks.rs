@@ -19,6 +19,7 @@ use crate::network::bridge::join::{Asked, Join};
 use crate::network::bridge::leases::{self, Attachment, Leases};
 use crate::network::bridge::store::Definition;
 use crate::network::bridge::{self, store};
+use crate::sys::failpoint::milestone;
 
 /// What the flags ask for: a mode, or none in particular, or networks. Each of these exists, and is called by its name.
 pub fn asked(options: &Options, paths: &Paths) -> Result<(Option<NetworkMode>, Vec<Join>)> {
@@ -123,12 +124,19 @@ pub fn connect(paths: &Paths, wanted: &str, join: &Join, links: &[(String, Strin
         let interface = free.next().unwrap_or_default();
         let mut leases = Leases::default();
         let place = leases.take(paths, &network, &config.id, join, interface)?;
+        milestone("network-leased");
         let done = held.change(&FromClient::ClientJoin(Box::new(place.clone())), |config| {
-            config.networks.push(place);
+            config.networks.push(place.clone());
             config.links.extend(links.iter().cloned());
-        })?;
-        if done {
+        });
+        milestone("network-changed");
+        // Who was asked may have noted it before something went wrong, or before it died.
+        let is_noted = || record::find(paths, &config.id).is_ok_and(|record| record.config.networks.contains(&place));
+        let noted = matches!(done, Ok(true)) || is_noted();
+        if noted {
             leases.keep();
+        }
+        if done? || noted {
             tell(paths, "connect", &network, record);
             return Ok(());
         }
@@ -149,6 +157,7 @@ pub fn disconnect(paths: &Paths, wanted: &str, network: &str, force: bool) -> Re
         };
         let leave = FromClient::ClientLeave(network.id.clone());
         let done = held.change(&leave, |config| config.networks.retain(|other| other != place))?;
+        milestone("network-changed");
         if done {
             leases::release(record::open_directory(&paths.store)?.as_fd(), &record.config.id, place);
             tell(paths, "disconnect", &network, record);

@@ -9,6 +9,7 @@ use crate::container::record;
 use crate::network::bridge::leases::Attachment;
 use crate::network::bridge::primary;
 use crate::network::{NetworkMode, Order};
+use crate::sys::failpoint::milestone;
 
 impl Server<'_> {
     /// One more network, from now on and in the record.
@@ -18,6 +19,7 @@ impl Server<'_> {
             bail!("has the network {}", self.config.network);
         }
         payload.uplink.order(&Order::Join(Box::new(attachment.clone())), None)?;
+        milestone("network-joined");
         let mut networks = self.config.networks.clone();
         networks.push(attachment);
         self.change_networks(networks, payload)
@@ -27,6 +29,7 @@ impl Server<'_> {
     pub(super) fn leave_network(&mut self, id: &str, payload: Option<&Payload>) -> Result<()> {
         let payload = payload.ok_or_else(|| anyhow!("is not running"))?;
         payload.uplink.order(&Order::Leave(id.to_string()), None)?;
+        milestone("network-left");
         let networks = self.config.networks.iter().filter(|known| known.network_id != id).cloned().collect();
         self.change_networks(networks, payload)
     }
@@ -36,12 +39,17 @@ impl Server<'_> {
         let way_out =
             |networks: &[Attachment]| primary(networks).filter(|first| !first.internal).map(|first| first.network_id.clone());
         let (before, after) = (way_out(&self.config.networks), way_out(&networks));
-        self.config.networks = networks;
+        let former = std::mem::replace(&mut self.config.networks, networks);
+        if let Err(error) = record::write_json(&self.directory, "config.json", &self.config) {
+            self.config.networks = former;
+            return Err(error);
+        }
+        milestone("network-noted");
         if after.is_some() && before != after {
             for published in &self.published {
                 payload.uplink.order(&Order::Publish(published.mapping.clone()), Some(published.socket.as_fd()))?;
             }
         }
-        record::write_json(&self.directory, "config.json", &self.config)
+        Ok(())
     }
 }

@@ -27,6 +27,7 @@ use crate::network::netlink::route::End;
 use crate::network::netlink::{Batch, Netlink, Subsystem};
 use crate::network::ports::{PortMapping, Published};
 use crate::role::Role;
+use crate::sys::failpoint::milestone;
 use crate::sys::process::{self, Child, Fork, ns};
 use crate::sys::{fs, net, sock};
 
@@ -136,25 +137,42 @@ impl<'a> Connector<'a> {
 
     /// Makes the interface by which the container is on a network.
     fn link(&self, network: OwnedFd, attachment: &Attachment, leads_out: bool) -> Result<()> {
-        let Party { id, resolvers, .. } = self.places.party;
+        let Party { id, resolvers, attachments, .. } = self.places.party;
+        // A join that was not to be, of an earlier one that died in it: it had the first name that was free.
+        let could_be = (0..=attachments.len()).map(|number| format!("eth{number}"));
+        let is_known = |name: &String| {
+            self.joined.iter().map(|joined| &joined.attachment).chain(attachments).any(|known| known.interface == *name)
+        };
+        let strays = could_be.filter(|name| !is_known(name)).collect();
         let plug = Plug {
             network: network.as_fd(),
             container: self.container.as_fd(),
             attachment,
             port: format!("v{}", &id[..id.len().min(12)]),
+            strays,
             leads_out,
             resolvers,
         };
-        elsewhere(|| plug.make())
+        elsewhere(|| plug.make())?;
+        milestone("connector-linked");
+        Ok(())
     }
 
+    /// One network more, or none.
     fn join(&mut self, attachment: &Attachment) -> Result<()> {
+        self.begin_to_join(attachment).inspect_err(|_| {
+            let _ = self.leave(&attachment.network_id).and_then(|()| self.change_links(Some(attachment), None));
+        })
+    }
+
+    fn begin_to_join(&mut self, attachment: &Attachment) -> Result<()> {
         let party = Party { name: self.renamed.as_deref().unwrap_or(self.places.party.name), ..self.places.party };
         let (hub, network) = self.places.enter(&party, attachment).with_context(|| refused(attachment))?;
         let leads_out = !attachment.internal && self.primary().is_none();
         self.link(network, attachment, false).with_context(|| refused(attachment))?;
         self.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
         self.watch()?;
+        milestone("connector-joined");
         // Now that it knows the names of the others.
         if leads_out { self.change_links(None, Some(attachment)) } else { Ok(()) }
     }
@@ -166,6 +184,7 @@ impl<'a> Connector<'a> {
         let left = self.joined.remove(at).attachment;
         let next = self.primary().filter(|_| led_out).map(|next| &next.attachment);
         self.change_links(Some(&left), next)?;
+        milestone("connector-left");
         (0..self.joined.len()).try_for_each(|index| self.tell_peers(index))
     }
 
@@ -326,6 +345,7 @@ impl Places<'_> {
             match wire::receive::<FromHub>(&conversation) {
                 Ok(Some((FromHub::Joined, fds))) => {
                     let network = fds.into_iter().next().context("the network's namespace did not come along")?;
+                    milestone("connector-entered");
                     return Ok((conversation, network));
                 }
                 Ok(Some((FromHub::Refused(failure), _))) => return Err(failure.into()),
@@ -419,6 +439,8 @@ struct Plug<'a> {
     attachment: &'a Attachment,
     /// At the bridge.
     port: String,
+    /// In the container, and to be removed.
+    strays: Vec<String>,
     /// The container's way to everywhere else.
     leads_out: bool,
     resolvers: &'a [IpAddr],
@@ -449,7 +471,7 @@ impl Plug<'_> {
         let interface = &self.attachment.interface;
         process::setns(self.container, ns::NET).context("cannot enter the container's network namespace")?;
         let inner = Netlink::open(Subsystem::Route)?;
-        remove(&inner, interface)?;
+        self.strays.iter().chain([interface]).try_for_each(|left| remove(&inner, left))?;
         process::setns(self.network, ns::NET).context("cannot enter the network's namespace")?;
         let outer = Netlink::open(Subsystem::Route)?;
         remove(&outer, &self.port)?;

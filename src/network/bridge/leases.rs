@@ -1,7 +1,7 @@
 //! Who has which address of a network: a symlink for each, to the container's id. The kernel sees to it that none is given twice.
 //!
-//! Whoever takes addresses holds the network's directory locked (shared) until the container's record exists, so that under the exclusive
-//! lock an address whose container has no record is one that a killed process left.
+//! Whoever takes addresses holds the network's directory locked (shared) until the container's record says so, so that under the exclusive
+//! lock an address that no record names is one that a killed process left.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -154,7 +154,8 @@ impl Leases {
         for entry in fs::read_dir(network.directory(paths).join(DIRECTORY)).context("cannot read the leases")?.flatten() {
             let holder = fs::read_link(entry.path()).unwrap_or_default();
             let own = self.taken.contains(&entry.path());
-            if !own && !has_record(paths, &holder) {
+            let address = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if !own && !address.is_some_and(|address| is_named(paths, network, &holder, address)) {
                 any |= fs::remove_file(entry.path()).is_ok();
             }
         }
@@ -191,8 +192,16 @@ fn lock(paths: &Paths, network: &Definition) -> Result<File> {
     if same { Ok(file) } else { Err(gone()) }
 }
 
-fn has_record(paths: &Paths, id: &Path) -> bool {
-    paths.containers().join(id).join("config.json").exists()
+/// Whether the container's record says that it has this address. One that cannot be understood may say so.
+fn is_named(paths: &Paths, network: &Definition, id: &Path, address: IpAddr) -> bool {
+    #[derive(Deserialize)]
+    struct Kept {
+        #[serde(default)]
+        networks: Vec<Attachment>,
+    }
+    let Ok(text) = fs::read(paths.containers().join(id).join("config.json")) else { return false };
+    let is_it = |place: &Attachment| place.network_id == network.id && place.places().any(|place| place.address == address);
+    serde_json::from_slice(&text).map_or(true, |kept: Kept| kept.networks.iter().any(is_it))
 }
 
 /// Locally administered, and as unique as the address within its network.
@@ -214,7 +223,7 @@ pub fn release(store: BorrowedFd, id: &str, attachment: &Attachment) {
     }
 }
 
-/// The containers that have addresses of a network, by id. Those without a record have ended their lives already.
+/// The containers that have addresses of a network, by id. What no record names is nobody's any more.
 pub fn holders(paths: &Paths, network: &Definition) -> Result<BTreeMap<String, Vec<IpAddr>>> {
     let directory = network.directory(paths).join(DIRECTORY);
     let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
@@ -222,7 +231,7 @@ pub fn holders(paths: &Paths, network: &Definition) -> Result<BTreeMap<String, V
         let address = entry.file_name().to_str().and_then(|name| name.parse().ok());
         let holder = fs::read_link(entry.path()).ok().and_then(|id| id.into_os_string().into_string().ok());
         if let (Some(address), Some(id)) = (address, holder)
-            && has_record(paths, Path::new(&id))
+            && is_named(paths, network, Path::new(&id), address)
         {
             found.entry(id).or_default().push(address);
         }
@@ -245,10 +254,10 @@ mod tests {
         test(&paths, &network);
     }
 
-    fn record(paths: &Paths, id: &str) {
+    fn record(paths: &Paths, id: &str, networks: &[&Attachment]) {
         let directory = paths.containers().join(id);
         fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("config.json"), "").unwrap();
+        fs::write(directory.join("config.json"), serde_json::json!({ "id": id, "networks": networks }).to_string()).unwrap();
     }
 
     fn at(address: &str) -> Join {
@@ -261,7 +270,7 @@ mod tests {
             let mut first = Leases::default();
             let a = first.take(paths, network, "a", &Join::default(), "eth0".into()).unwrap();
             assert_eq!((a.v4.address.to_string().as_str(), a.mac.as_str()), ("10.7.0.2", "02:42:0a:07:00:02"));
-            record(paths, "a");
+            record(paths, "a", &[&a]);
             first.keep();
             let mut second = Leases::default();
             assert_eq!(
@@ -283,11 +292,9 @@ mod tests {
     fn an_address_asked_for_is_had_or_refused() {
         in_a_store("10.7.0.0/29", |paths, network| {
             let mut leases = Leases::default();
-            assert_eq!(
-                leases.take(paths, network, "a", &at("10.7.0.6"), "eth0".into()).unwrap().v4.address.to_string(),
-                "10.7.0.6"
-            );
-            record(paths, "a");
+            let a = leases.take(paths, network, "a", &at("10.7.0.6"), "eth0".into()).unwrap();
+            assert_eq!(a.v4.address.to_string(), "10.7.0.6");
+            record(paths, "a", &[&a]);
             // Who is still creating a container is waited for.
             leases.keep();
             for address in ["10.7.0.6", "10.7.0.1", "10.7.0.0", "10.7.0.7", "10.8.0.2"] {
@@ -302,9 +309,12 @@ mod tests {
     fn what_a_killed_process_left_is_found_when_it_is_needed() {
         in_a_store("10.7.0.0/29", |paths, network| {
             let leases = network.directory(paths).join(DIRECTORY);
-            for host in 2..=6 {
-                symlink("gone", leases.join(format!("10.7.0.{host}"))).unwrap();
+            // One is gone, another is there but was killed in between.
+            record(paths, "left", &[]);
+            for (host, holder) in (2..=6).zip(["gone", "left", "gone", "left", "gone"]) {
+                symlink(holder, leases.join(format!("10.7.0.{host}"))).unwrap();
             }
+            assert!(holders(paths, network).unwrap().is_empty());
             let mut one = Leases::default();
             assert_eq!(one.take(paths, network, "a", &at("10.7.0.4"), "eth0".into()).unwrap().v4.address.to_string(), "10.7.0.4");
             let mut two = Leases::default();

@@ -29,6 +29,7 @@ use crate::network::bridge::leases::{Attachment, Place};
 use crate::network::bridge::wire::{self, FromHub, Member, Named, ToHub};
 use crate::network::subnet::Subnet;
 use crate::role::Role;
+use crate::sys::failpoint::milestone;
 use crate::sys::{process, sock};
 
 /// See the module.
@@ -64,7 +65,9 @@ pub fn live(attachment: &Attachment, listener: OwnedFd, first: OwnedFd) -> ! {
     let _ = nix::unistd::chdir(c"/");
     process::set_title(&Role::Hub.title(&attachment.network), &Role::Hub.comm());
     let told = first.try_clone();
-    let ended = begin(attachment, listener, first).and_then(|mut engine| engine.run());
+    let begun = begin(attachment, listener, first);
+    milestone("hub-begun");
+    let ended = begun.and_then(|mut engine| engine.run());
     if let (Err(error), Ok(first)) = (&ended, told) {
         let _ = wire::send(first, &FromHub::Refused(Failure::from(error)), &[]);
     }
@@ -273,6 +276,7 @@ impl Engine {
             }
             connected.member = Some(member);
         }
+        milestone("hub-joined");
         self.tell(key, &FromHub::Joined, true);
         self.tell_names(None);
     }
@@ -304,6 +308,7 @@ impl Engine {
     fn part(&mut self, key: Key) {
         let Some(connected) = self.hub.as_mut().and_then(|hub| hub.connected.remove(key)) else { return };
         let _ = self.epoll.delete(&connected.conversation);
+        milestone("hub-parted");
         let Some(member) = connected.member else { return };
         self.hub.iter_mut().for_each(|hub| hub.at.retain(|_, at| *at != key));
         self.withdraw(|service| service.member == Some(key));
