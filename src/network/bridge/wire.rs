@@ -89,5 +89,9 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<
     if bytes.is_empty() {
         return Ok(None);
     }
-    Ok(Some((serde_json::from_slice(&bytes).context("cannot understand the network")?, fds)))
+    Ok(Some((read(&bytes)?, fds)))
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).context("cannot understand the network")
 }
