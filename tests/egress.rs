@@ -273,6 +273,30 @@ fn on_a_network_nothing_leaves_from_an_address_that_nobody_has_given() {
 }
 
 #[test]
+fn on_a_network_nobody_takes_the_address_of_who_may_reach_more() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::new();
+    rl.cmd(["network", "create", "--subnet", "10.77.0.0/24", "net"]).ok();
+    let (server, image) = (serve(host_v4()), image("alpine"));
+    let open = ["run", "-d", "--name", "open", "--network", "net", "--ip", "10.77.0.5", "--cap-add", "NET_ADMIN"];
+    // It does not speak up when another has its address.
+    rl.cmd([&open[..], &[&image, "sh", "-c", "ip link set eth0 down; sleep 1000"]].concat()).ok();
+    eventually("it is silent", || rl.cmd(["exec", "open", "cat", "/sys/class/net/eth0/operstate"]).stdout() == "down");
+    let reach = format!("nc -w 5 {} {} || echo refused", server.ip(), server.port());
+    let take = format!(
+        "ip link set eth0 down; ip link set eth0 address $1; ip addr flush dev eth0; ip addr add 10.77.0.5/24 dev eth0; \
+         ip link set eth0 up; ip route add default via 10.77.0.1; {reach}"
+    );
+    let own = ["run", "--rm", "--network", "net:mac=02:42:0a:4d:00:09", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
+    for mac in ["02:42:0a:4d:00:05", "02:42:0a:4d:00:09"] {
+        let script = |flags: &[&str]| rl.cmd([&own[..], flags, &[&image, "sh", "-c", &take, "sh", mac]].concat()).ok();
+        assert_eq!(script(&[]).stdout(), "hello", "{mac}: as anybody may who has the capabilities");
+        assert_eq!(script(&["--egress", "deny"]).stdout(), "refused", "{mac}");
+    }
+    rl.cmd(["rm", "-f", "open"]).ok();
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused() {
     require!(Feature::SubIds, Feature::Image("alpine"));
     let rl = Rl::new();

@@ -18,7 +18,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::join::mac;
 use super::leases::{self, Attachment};
+use super::pin;
 use super::wire::{self, FromHub, Member, Named, ToHub};
+use crate::error::Advise;
 use crate::network::carrier::{self, Carrier, Order};
 use crate::network::egress::Egress;
 use crate::network::embedded::hub;
@@ -137,7 +139,7 @@ impl<'a> Connector<'a> {
 
     /// Makes the interface by which the container is on a network.
     fn link(&self, network: OwnedFd, attachment: &Attachment, leads_out: bool) -> Result<()> {
-        let Party { id, resolvers, attachments, .. } = self.places.party;
+        let Party { id, resolvers, attachments, egress, .. } = self.places.party;
         // A join that was not to be, of an earlier one that died in it: it had the first name that was free.
         let could_be = (0..=attachments.len()).map(|number| format!("eth{number}"));
         let is_known = |name: &String| {
@@ -150,6 +152,7 @@ impl<'a> Connector<'a> {
             attachment,
             port: format!("v{}", &id[..id.len().min(12)]),
             strays,
+            pinned: egress.is_some(),
             leads_out,
             resolvers,
         };
@@ -441,6 +444,8 @@ struct Plug<'a> {
     port: String,
     /// In the container, and to be removed.
     strays: Vec<String>,
+    /// It speaks from its own addresses only, by which the hub knows what it may reach.
+    pinned: bool,
     /// The container's way to everywhere else.
     leads_out: bool,
     resolvers: &'a [IpAddr],
@@ -484,6 +489,13 @@ impl Plug<'_> {
         let there = End { name: interface, mac: address };
         batch.veth(here, there, self.container, self.attachment.mtu);
         outer.commit(batch)?;
+        if self.pinned {
+            let rules = pin::rules(&self.port, address, self.attachment.places().map(|place| place.address));
+            let pinned = Netlink::open(Subsystem::Netfilter)?.commit(rules);
+            pinned
+                .context("cannot see to it that it uses no other's address")
+                .hint(|| "--network gateway, which nobody else is on")?;
+        }
         let port = net::interface_index(&self.port)?;
         let _ = topology::sysctl(&format!("ipv6/conf/{}/disable_ipv6", self.port), "1");
         let mut batch = Batch::default();

@@ -9,6 +9,7 @@
 pub mod connector;
 pub mod join;
 pub mod leases;
+mod pin;
 pub mod store;
 pub mod wire;
 

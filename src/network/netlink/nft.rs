@@ -9,10 +9,13 @@ const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFT_MSG_NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8;
+const NFT_MSG_DELTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 2;
 const NFT_MSG_NEWCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
 const NFT_MSG_NEWRULE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 6;
 /// `inet`: IPv4 and IPv6 in one table.
 const NFPROTO_INET: u8 = 1;
+/// `netdev`: frames of one link.
+const NFPROTO_NETDEV: u8 = 5;
 
 /// The register that values go through.
 const REGISTER: u32 = 1;
@@ -23,6 +26,7 @@ const NFT_REG_VERDICT: u32 = 0;
 #[repr(u32)]
 pub enum Header {
     Link = 0,
+    Network = 1,
     Transport = 2,
 }
 
@@ -66,6 +70,7 @@ pub enum Expression {
 /// A transaction under way.
 pub struct Transaction<'a> {
     batch: Batch,
+    family: u8,
     table: &'a str,
 }
 
@@ -75,7 +80,33 @@ impl<'a> Transaction<'a> {
         let mut batch = Batch::default();
         batch.message("begin", NFNL_MSG_BATCH_BEGIN, 0, &generic(0, NFNL_SUBSYS_NFTABLES), |_| ());
         batch.request("create an nftables table", NFT_MSG_NEWTABLE, CREATE, &generic(NFPROTO_INET, 0), |a| a.string(1, table));
-        Transaction { batch, table }
+        Transaction { batch, family: NFPROTO_INET, table }
+    }
+
+    /// Begins with a table of family netdev, in place of what there may be.
+    pub fn of_link(table: &'a str) -> Transaction<'a> {
+        const EITHER: u16 = 0x400;
+        let mut batch = Batch::default();
+        batch.message("begin", NFNL_MSG_BATCH_BEGIN, 0, &generic(0, NFNL_SUBSYS_NFTABLES), |_| ());
+        for (kind, flags) in [(NFT_MSG_NEWTABLE, EITHER), (NFT_MSG_DELTABLE, 0), (NFT_MSG_NEWTABLE, CREATE)] {
+            batch.request("create an nftables table", kind, flags, &generic(NFPROTO_NETDEV, 0), |a| a.string(1, table));
+        }
+        Transaction { batch, family: NFPROTO_NETDEV, table }
+    }
+
+    /// Adds a chain of `type filter hook ingress`: what comes in by the link, before anybody else has it.
+    pub fn ingress(&mut self, name: &str, link: &str) {
+        let table = self.table;
+        self.batch.request("create an nftables chain", NFT_MSG_NEWCHAIN, CREATE, &generic(self.family, 0), |a| {
+            a.string(1, table);
+            a.string(3, name);
+            a.nest(4, &[], |a| {
+                a.network_number(1, 0);
+                a.network_number(2, 0);
+                a.string(3, link);
+            });
+            a.string(7, "filter");
+        });
     }
 
     /// Adds a chain of `type filter hook prerouting priority mangle`; packets, once its rules are through, go on.
@@ -96,7 +127,7 @@ impl<'a> Transaction<'a> {
     /// Adds a rule at the end of a chain.
     pub fn rule(&mut self, label: &'static str, chain: &str, expressions: &[Expression]) {
         let table = self.table;
-        self.batch.request(label, NFT_MSG_NEWRULE, APPEND, &generic(NFPROTO_INET, 0), |a| {
+        self.batch.request(label, NFT_MSG_NEWRULE, APPEND, &generic(self.family, 0), |a| {
             a.string(1, table);
             a.string(2, chain);
             a.nest(4, &[], |a| expressions.iter().for_each(|e| e.write(a)));
