@@ -145,9 +145,11 @@ fn a_name_admits_what_the_hosts_servers_answer_for_it_and_no_other_name_is_asked
     let rules = [format!("depot.test:{port}"), format!("*.below.test:{port}")];
     let flags = ["run", "--name", "ci", "--egress-allow", &rules[0], "--egress-allow", &rules[1], "--egress-log"];
     host.cmd(&["network", "create", "--internal", "closed"]).ok();
-    ["open", "other"].iter().for_each(|network| drop(host.cmd(&["network", "create", network]).ok()));
+    for (network, method) in [("open", "method=tproxy"), ("other", "method=anyip")] {
+        host.cmd(&["network", "create", "-o", method, network]).ok();
+    }
     // Where there are several, musl asks at the gateways of all at once.
-    for networks in [&[][..], &["--network", "closed", "--network", "open", "--network", "other"]] {
+    for networks in [&[][..], &["--network", "closed,open,other"], &["--network", "closed,other,open"]] {
         let run = host.cmd(&[&flags[..], networks, &[&image("alpine"), "sh", "-c", &script]].concat()).ok();
         assert_eq!(run.stdout(), "refused\nhello\nhello\nunknown\nunknown\nhello\nsilence", "{networks:?}");
         let told = host.cmd(&["logs", "--egress", "ci"]).ok();
@@ -175,7 +177,9 @@ fn a_name_is_asked_for_anew_by_way_of_another_network() {
     thread::spawn(move || listener.incoming().flatten().for_each(|mut peer| drop(peer.write_all(b"hello\n"))));
     let std::net::IpAddr::V4(address) = own else { unreachable!("asked for IPv4") };
     host.write("resolv.conf", name_server(11, address.octets()));
-    ["first", "second"].iter().for_each(|network| drop(host.cmd(&["network", "create", network]).ok()));
+    for (network, method) in [("first", "method=tproxy"), ("second", "method=anyip")] {
+        host.cmd(&["network", "create", "-o", method, network]).ok();
+    }
     let flags = ["run", "-d", "--name", "ci", "--network", "first", "--egress-allow", "depot.test"];
     host.cmd(&[&flags[..], &[&image("alpine"), "sleep", "1000"]].concat()).ok();
     let asks = |to: &str| host.cmd(&["exec", "ci", "sh", "-c", &format!("nc -w 20 {to} {port} || echo refused")]).ok();

@@ -63,6 +63,9 @@ fn noted(run: &Run) -> Vec<String> {
 
 const REFUSED: &str = "ConnectionRefusedError";
 
+/// How a network's gateway may have its packets.
+const METHODS: [&str; 2] = ["method=tproxy", "method=anyip"];
+
 #[test]
 fn nothing_is_reached_where_all_is_denied_and_each_try_is_noted() {
     require!(Feature::SubIds, Feature::Tool("python3"));
@@ -183,35 +186,53 @@ fn a_container_that_shares_the_network_shares_what_may_be_reached() {
 fn on_a_network_each_container_reaches_what_it_may_and_all_reach_each_other() {
     require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("python3"));
     let rl = Rl::new();
-    rl.cmd(["network", "create", "net"]).ok();
-    rl.cmd(["run", "-d", "--name", "db", "--network", "net", &image("alpine"), "nc", "-lk", "-p", "7", "-e", "printf", "hello"])
+    for method in METHODS {
+        rl.cmd(["network", "create", "-o", method, "net"]).ok();
+        rl.cmd([
+            "run",
+            "-d",
+            "--name",
+            "db",
+            "--network",
+            "net",
+            &image("alpine"),
+            "nc",
+            "-lk",
+            "-p",
+            "7",
+            "-e",
+            "printf",
+            "hello",
+        ])
         .ok();
-    rl.cmd(["exec", "db", "sh", "-c", "until nc 127.0.0.1 7; do sleep 0.05; done"]).ok();
-    let mut worlds = vec![host_v4()];
-    worlds.extend(host_address("[2001:db8::1]:9"));
-    rl.cmd(["network", "create", "--ipv6", "both"]).ok();
-    for ip in worlds {
-        let network = if ip.is_ipv4() { "net" } else { "both" };
-        let (server, other) = (serve(ip), serve(ip));
-        let tries = [both(server), both(other)].concat();
-        let its = |name: &'static str, flags: &[&'static str]| [&["--network", network, "--name", name], flags].concat();
-        assert_eq!(attempt(&rl, &its("shut", &["--egress", "deny"]), &tries), [REFUSED; 4], "{ip}");
-        let rule = server.to_string();
-        let allowed = attempt(&rl, &[&its("some", &["--egress-log"])[..], &["--egress-allow", &rule]].concat(), &tries);
-        assert_eq!(allowed, ["ok", "ok", REFUSED, REFUSED], "{ip}");
-        assert_eq!(attempt(&rl, &its("open", &[]), &tries), ["ok"; 4], "{ip}");
-        let lines = |name: &str| noted(&rl.cmd(["logs", "--egress", name]).ok());
-        let told = |server: SocketAddr, verdict: &str| ["tcp", "udp"].map(|kind| format!("{verdict} {kind} {server}"));
-        assert_eq!(lines("shut"), [told(server, "deny"), told(other, "deny")].concat());
-        assert_eq!(lines("some"), [told(server, "allow"), told(other, "deny")].concat());
-        rl.cmd(["logs", "--egress", "open"]).code(1).says("keeps no note");
-        rl.cmd(["rm", "shut", "some", "open"]).ok();
+        rl.cmd(["exec", "db", "sh", "-c", "until nc 127.0.0.1 7; do sleep 0.05; done"]).ok();
+        let mut worlds = vec![host_v4()];
+        worlds.extend(host_address("[2001:db8::1]:9"));
+        rl.cmd(["network", "create", "-o", method, "--ipv6", "both"]).ok();
+        for ip in worlds {
+            let network = if ip.is_ipv4() { "net" } else { "both" };
+            let (server, other) = (serve(ip), serve(ip));
+            let tries = [both(server), both(other)].concat();
+            let its = |name: &'static str, flags: &[&'static str]| [&["--network", network, "--name", name], flags].concat();
+            assert_eq!(attempt(&rl, &its("shut", &["--egress", "deny"]), &tries), [REFUSED; 4], "{ip}");
+            let rule = server.to_string();
+            let allowed = attempt(&rl, &[&its("some", &["--egress-log"])[..], &["--egress-allow", &rule]].concat(), &tries);
+            assert_eq!(allowed, ["ok", "ok", REFUSED, REFUSED], "{ip}");
+            assert_eq!(attempt(&rl, &its("open", &[]), &tries), ["ok"; 4], "{ip}");
+            let lines = |name: &str| noted(&rl.cmd(["logs", "--egress", name]).ok());
+            let told = |server: SocketAddr, verdict: &str| ["tcp", "udp"].map(|kind| format!("{verdict} {kind} {server}"));
+            assert_eq!(lines("shut"), [told(server, "deny"), told(other, "deny")].concat());
+            assert_eq!(lines("some"), [told(server, "allow"), told(other, "deny")].concat());
+            rl.cmd(["logs", "--egress", "open"]).code(1).says("keeps no note");
+            rl.cmd(["rm", "shut", "some", "open"]).ok();
+        }
+        let shut = ["--rm", "--network", "net", "--egress", "deny"];
+        let db = rl.inspect("db")["NetworkSettings"]["Networks"]["net"]["IPAddress"].as_str().unwrap().to_string();
+        let tries = ["tcp db 7".to_string(), format!("tcp {db} 7"), "name db".into(), "name example.com".into()];
+        assert_eq!(attempt(&rl, &shut, &tries), ["ok", "ok", "ok", "gaierror"]);
+        rl.cmd(["rm", "-f", "db"]).ok();
+        rl.cmd(["network", "rm", "net", "both"]).ok();
     }
-    let shut = ["--rm", "--network", "net", "--egress", "deny"];
-    let db = rl.inspect("db")["NetworkSettings"]["Networks"]["net"]["IPAddress"].as_str().unwrap().to_string();
-    let tries = ["tcp db 7".to_string(), format!("tcp {db} 7"), "name db".into(), "name example.com".into()];
-    assert_eq!(attempt(&rl, &shut, &tries), ["ok", "ok", "ok", "gaierror"]);
-    rl.cmd(["rm", "-f", "db"]).ok();
 }
 
 #[test]
@@ -261,39 +282,45 @@ fn on_networks_a_policy_holds_whatever_is_joined_left_or_dies() {
 fn on_a_network_nothing_leaves_from_an_address_that_nobody_has_given() {
     require!(Feature::SubIds, Feature::Image("alpine"));
     let rl = Rl::new();
-    rl.cmd(["network", "create", "--subnet", "10.77.0.0/24", "net"]).ok();
-    let server = serve(host_v4());
-    let (ip, port) = (server.ip(), server.port());
-    let script = format!(
-        "nc -w 20 {ip} {port}; echo; ip addr add 10.77.0.99/24 dev eth0; ip route replace default via 10.77.0.1 src 10.77.0.99; \
+    for method in METHODS {
+        rl.cmd(["network", "create", "-o", method, "--subnet", "10.77.0.0/24", "net"]).ok();
+        let server = serve(host_v4());
+        let (ip, port) = (server.ip(), server.port());
+        let script = format!(
+            "nc -w 20 {ip} {port}; echo; ip addr add 10.77.0.99/24 dev eth0; ip route replace default via 10.77.0.1 src 10.77.0.99; \
          nc -w 20 {ip} {port} || echo refused; nslookup -type=a who.rl.internal 10.77.0.1 >/dev/null || echo unanswered"
-    );
-    let run = rl.sh(&["--network", "net", "--cap-add", "NET_ADMIN"], &script);
-    assert_eq!(run.ok().stdout(), "hello\nrefused\nunanswered");
+        );
+        let run = rl.sh(&["--network", "net", "--cap-add", "NET_ADMIN"], &script);
+        assert_eq!(run.ok().stdout(), "hello\nrefused\nunanswered");
+        rl.cmd(["network", "rm", "net"]).ok();
+    }
 }
 
 #[test]
 fn on_a_network_nobody_takes_the_address_of_who_may_reach_more() {
     require!(Feature::SubIds, Feature::Image("alpine"));
     let rl = Rl::new();
-    rl.cmd(["network", "create", "--subnet", "10.77.0.0/24", "net"]).ok();
-    let (server, image) = (serve(host_v4()), image("alpine"));
-    let open = ["run", "-d", "--name", "open", "--network", "net", "--ip", "10.77.0.5", "--cap-add", "NET_ADMIN"];
-    // It does not speak up when another has its address.
-    rl.cmd([&open[..], &[&image, "sh", "-c", "ip link set eth0 down; sleep 1000"]].concat()).ok();
-    eventually("it is silent", || rl.cmd(["exec", "open", "cat", "/sys/class/net/eth0/operstate"]).stdout() == "down");
-    let reach = format!("nc -w 5 {} {} || echo refused", server.ip(), server.port());
-    let take = format!(
-        "ip link set eth0 down; ip link set eth0 address $1; ip addr flush dev eth0; ip addr add 10.77.0.5/24 dev eth0; \
+    for method in METHODS {
+        rl.cmd(["network", "create", "-o", method, "--subnet", "10.77.0.0/24", "net"]).ok();
+        let (server, image) = (serve(host_v4()), image("alpine"));
+        let open = ["run", "-d", "--name", "open", "--network", "net", "--ip", "10.77.0.5", "--cap-add", "NET_ADMIN"];
+        // It does not speak up when another has its address.
+        rl.cmd([&open[..], &[&image, "sh", "-c", "ip link set eth0 down; sleep 1000"]].concat()).ok();
+        eventually("it is silent", || rl.cmd(["exec", "open", "cat", "/sys/class/net/eth0/operstate"]).stdout() == "down");
+        let reach = format!("nc -w 5 {} {} || echo refused", server.ip(), server.port());
+        let take = format!(
+            "ip link set eth0 down; ip link set eth0 address $1; ip addr flush dev eth0; ip addr add 10.77.0.5/24 dev eth0; \
          ip link set eth0 up; ip route add default via 10.77.0.1; {reach}"
-    );
-    let own = ["run", "--rm", "--network", "net:mac=02:42:0a:4d:00:09", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
-    for mac in ["02:42:0a:4d:00:05", "02:42:0a:4d:00:09"] {
-        let script = |flags: &[&str]| rl.cmd([&own[..], flags, &[&image, "sh", "-c", &take, "sh", mac]].concat()).ok();
-        assert_eq!(script(&[]).stdout(), "hello", "{mac}: as anybody may who has the capabilities");
-        assert_eq!(script(&["--egress", "deny"]).stdout(), "refused", "{mac}");
+        );
+        let own = ["run", "--rm", "--network", "net:mac=02:42:0a:4d:00:09", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
+        for mac in ["02:42:0a:4d:00:05", "02:42:0a:4d:00:09"] {
+            let script = |flags: &[&str]| rl.cmd([&own[..], flags, &[&image, "sh", "-c", &take, "sh", mac]].concat()).ok();
+            assert_eq!(script(&[]).stdout(), "hello", "{mac}: as anybody may who has the capabilities");
+            assert_eq!(script(&["--egress", "deny"]).stdout(), "refused", "{mac}");
+        }
+        rl.cmd(["rm", "-f", "open"]).ok();
+        rl.cmd(["network", "rm", "net"]).ok();
     }
-    rl.cmd(["rm", "-f", "open"]).ok();
 }
 
 #[test]
