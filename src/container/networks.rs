@@ -110,8 +110,14 @@ pub fn connect(paths: &Paths, wanted: &str, join: &Join, links: &[(String, Strin
         let record = held.record();
         let (config, name) = (&record.config, &record.config.name);
         if !matches!(config.network, NetworkMode::User(_)) {
-            return Err(anyhow!("cannot connect \"{name}\", which has the network {}, to another", config.network))
-                .hint(|| format!("rl run --network {}: only who is on such a network can join others", network.name));
+            return Err(anyhow!(
+                "cannot connect \"{name}\" to the network \"{}\": it has the network {}",
+                network.name,
+                config.network
+            ))
+            .hint(|| {
+                format!("rl rm {name}, then rl run --network {}: who is on a network of yours can join others", network.name)
+            });
         }
         if config.networks.iter().any(|place| place.network_id == network.id) {
             bail!("container \"{name}\" is on the network \"{}\" already", network.name);

@@ -125,9 +125,11 @@ impl<'a> Connector<'a> {
         let (_, fds) = sock::receive(init.as_fd(), &mut [0; 8]).context("cannot hear the container's first process")?;
         let container = fds.into_iter().next().context("the container's first process gave up")?;
         let mut connector = Connector { places, container, joined: Vec::new(), renamed: None };
+        let mut strays = left_by_an_earlier(party.attachments);
         for ((hub, network), attachment) in hubs.into_iter().zip(party.attachments) {
             let leads_out = !attachment.internal && connector.primary().is_none();
-            connector.link(network, attachment, leads_out).with_context(|| refused(attachment))?;
+            connector.link(network, attachment, leads_out, &strays).with_context(|| refused(attachment))?;
+            strays.clear();
             connector.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
         }
         for Published { socket, mapping } in published {
@@ -138,14 +140,8 @@ impl<'a> Connector<'a> {
     }
 
     /// Makes the interface by which the container is on a network.
-    fn link(&self, network: OwnedFd, attachment: &Attachment, leads_out: bool) -> Result<()> {
-        let Party { id, resolvers, attachments, egress, .. } = self.places.party;
-        // A join that was not to be, of an earlier one that died in it: it had the first name that was free.
-        let could_be = (0..=attachments.len()).map(|number| format!("eth{number}"));
-        let is_known = |name: &String| {
-            self.joined.iter().map(|joined| &joined.attachment).chain(attachments).any(|known| known.interface == *name)
-        };
-        let strays = could_be.filter(|name| !is_known(name)).collect();
+    fn link(&self, network: OwnedFd, attachment: &Attachment, leads_out: bool, strays: &[String]) -> Result<()> {
+        let Party { id, resolvers, egress, .. } = self.places.party;
         let plug = Plug {
             network: network.as_fd(),
             container: self.container.as_fd(),
@@ -172,7 +168,7 @@ impl<'a> Connector<'a> {
         let party = Party { name: self.renamed.as_deref().unwrap_or(self.places.party.name), ..self.places.party };
         let (hub, network) = self.places.enter(&party, attachment).with_context(|| refused(attachment))?;
         let leads_out = !attachment.internal && self.primary().is_none();
-        self.link(network, attachment, false).with_context(|| refused(attachment))?;
+        self.link(network, attachment, false, &[]).with_context(|| refused(attachment))?;
         self.joined.push(Joined { attachment: attachment.clone(), hub, names: Vec::new() });
         self.watch()?;
         milestone("connector-joined");
@@ -311,6 +307,13 @@ impl<'a> Connector<'a> {
     }
 }
 
+/// The interfaces that an earlier connector may have left in the container, before any is made: one that died while it joined or left a network
+/// had changed them, and the way out, and that is not to be. A network that is joined gets the first name that is free.
+fn left_by_an_earlier(attachments: &[Attachment]) -> Vec<String> {
+    let joining = (0..=attachments.len()).map(|number| format!("eth{number}"));
+    attachments.iter().map(|known| known.interface.clone()).chain(joining).collect()
+}
+
 fn refused(attachment: &Attachment) -> String {
     format!("cannot join network \"{}\"", attachment.network)
 }
@@ -443,7 +446,7 @@ struct Plug<'a> {
     /// At the bridge.
     port: String,
     /// In the container, and to be removed.
-    strays: Vec<String>,
+    strays: &'a [String],
     /// It speaks from its own addresses only, by which the hub knows what it may reach.
     pinned: bool,
     /// The container's way to everywhere else.
