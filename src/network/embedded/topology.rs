@@ -37,6 +37,8 @@ const INJECTING_LINK: &str = "in0";
 const INJECTING_MAC: Mac = [0x02, 0x72, 0x6c, 0, 0, 0x02];
 const INJECTED_LINK: &str = "in1";
 const INJECTED_MAC: Mac = [0x02, 0x72, 0x6c, 0, 0, 0x03];
+/// Those of this thread's network namespace.
+const SYSCTLS: &str = "/proc/sys/net";
 /// Asked of the kernel for bursts of SYNs; it gives what net.core.rmem_max allows.
 const SYN_BUFFER: i32 = 4 << 20;
 
@@ -73,6 +75,7 @@ pub fn begin(secret: [u8; 4], networks: Networks, method: Option<Method>) -> Res
     process::unshare(process::ns::NET).context("cannot create the gateway's network namespace")?;
     let namespace = fs::File::open("/proc/thread-self/ns/net").context("cannot open the gateway's network namespace")?;
     sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open G's ports")?;
+    do_not_pace();
     let route = Netlink::open(Subsystem::Route)?;
     let mut batch = Batch::default();
     batch.up(LOOPBACK);
@@ -106,7 +109,7 @@ fn capture(secret: [u8; 4], method: Option<Method>) -> Result<Method> {
 
 /// The value of a sysctl of this thread's network namespace.
 pub fn sysctl(name: &str, value: &str) -> std::io::Result<()> {
-    fs::write(Path::new("/proc/sys/net").join(name), value)
+    fs::write(Path::new(SYSCTLS).join(name), value)
 }
 
 /// A SYN waits in the helper and comes back under a verdict's address; everything else that belongs to a connection or a flow goes to
@@ -117,7 +120,8 @@ fn rules(secret: [u8; 4], method: Method) -> Batch {
     const UDP: u8 = 17;
     const CHAIN: &str = "capture";
     let from = |verdict: Verdict| Expression::Bytes { header: Header::Link, offset: 6, value: verdict.mac(secret).to_vec() };
-    let syn = Expression::Masked { header: Header::Transport, offset: 13, mask: 0x17, value: 0x02 };
+    let flags = |mask, value| Expression::Masked { header: Header::Transport, offset: 13, mask, value };
+    let syn = flags(0x17, 0x02);
     let capture = |first: &[Expression]| {
         let to_socket = (method == Method::Tproxy).then_some(Expression::Tproxy(PORT));
         let rest: Vec<Expression> =
@@ -126,6 +130,8 @@ fn rules(secret: [u8; 4], method: Method) -> Batch {
     };
     let mut nft = Transaction::new("rl");
     nft.prerouting(CHAIN);
+    // Nearly all there is has no SYN, and is through with one rule.
+    nft.rule("capture the bytes of TCP", CHAIN, &capture(&[Expression::Protocol(TCP), flags(0x02, 0)]));
     nft.rule("let a SYN go on", CHAIN, &capture(&[Expression::Protocol(TCP), syn.clone(), from(Verdict::GoOn)]));
     for (verdict, reject) in [
         (Verdict::Reset, Reject::TcpReset),
@@ -166,8 +172,19 @@ fn capturing(transport: Transport, network: &Network) -> Result<OwnedFd> {
     make().map_err(|error: std::io::Error| anyhow::Error::new(error).context("cannot listen in the gateway"))
 }
 
-/// In a container's network namespace: it may open any of its ports, as under Docker, and ping where it has the groups for it.
+/// Of connections in this thread's network namespace. Where a container's bytes go, there is no way that could be congested: the gateway's
+/// own sockets on the host's side have those. A host that is set up for BBR would have them paced all the same, by timers, which took as
+/// much of the gateway's CPU as all the rest.
+fn do_not_pace() {
+    const CONTROL: &str = "ipv4/tcp_congestion_control";
+    if fs::read_to_string(Path::new(SYSCTLS).join(CONTROL)).is_ok_and(|control| control.starts_with("bbr")) {
+        let _ = sysctl(CONTROL, "reno");
+    }
+}
+
+/// In a container's network namespace: it may open any of its ports, as under Docker, ping where it has the groups for it, and sends unpaced.
 pub fn open_ports() -> Result<()> {
+    do_not_pace();
     sysctl("ipv4/ip_unprivileged_port_start", "0").context("cannot open the container's ports")?;
     let _ = sysctl("ipv4/ping_group_range", "0 65535").or_else(|_| sysctl("ipv4/ping_group_range", "0 0"));
     Ok(())

@@ -17,6 +17,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
@@ -42,6 +43,10 @@ const RTN_LOCAL: u8 = 2;
 
 /// The loopback interface's index, in every namespace.
 pub const LOOPBACK: u32 = 1;
+
+/// Bytes of TCP over IPv4 that a container sends as one packet, where the kernel can ("BIG TCP", Linux 6.3; others overlook the attribute):
+/// with the usual 64 KiB the gateway took up to half as much again of the CPU. What it sends itself gained nothing by more.
+const BIG_TCP: u32 = 192 << 10;
 
 /// One end of a veth pair.
 pub struct End<'a> {
@@ -85,6 +90,7 @@ impl Batch {
                         a.string(IFLA_IFNAME, peer.name);
                         a.bytes(IFLA_ADDRESS, &peer.mac);
                         a.number(IFLA_MTU, mtu);
+                        a.number(IFLA_GSO_IPV4_MAX_SIZE, BIG_TCP);
                         a.number(IFLA_NET_NS_FD, there.as_raw_fd() as u32);
                     });
                 });
