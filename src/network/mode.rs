@@ -44,8 +44,8 @@ pub struct Gateway {
 pub enum Method {
     /// nftables hands each to the socket that it is for, or to the one that waits for what is new.
     Tproxy,
-    /// A route makes all addresses local ("AnyIP"): sockets are bound to the address that is wanted, before a held SYN goes on, and what is
-    /// new of UDP is read as a frame.
+    /// A route makes all addresses local ("AnyIP"): sockets are bound to the address that is wanted, before a held SYN goes on, and UDP is
+    /// read as frames. Lost are datagrams over IPv6 in fragments and, before Linux 6.2, those that were sent as one to be segmented.
     AnyIp,
 }
 
