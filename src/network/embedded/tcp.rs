@@ -83,9 +83,6 @@ impl Engine {
         let connecting = wanted.map(|wanted| {
             let socket = inet::socket(Transport::Tcp, wanted.ip())?;
             inet::set_relayed(&socket)?;
-            if wanted.ip().is_loopback() {
-                let _ = inet::set_unpaced(&socket);
-            }
             inet::connect(&socket, wanted).map(|()| socket)
         });
         let refused = match connecting {
