@@ -2,14 +2,24 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// Work that is going on. To be waited for before this process forks.
-pub struct Beside(libc::pthread_t);
+/// Work that is going on, with a descriptor that stays open meanwhile. To be waited for before this process forks.
+pub struct Beside<'a>(libc::pthread_t, PhantomData<BorrowedFd<'a>>);
 
-/// Begins `work` on another processor, where there is one: a new thread would wait on its maker's until that one sleeps. It must not
-/// allocate, for that would give it a heap of its own.
-pub fn begin(work: fn() -> io::Result<OwnedFd>) -> io::Result<Beside> {
+/// What the thread is given.
+struct Task {
+    work: Work,
+    with: Option<RawFd>,
+}
+
+type Work = fn(Option<BorrowedFd>) -> io::Result<OwnedFd>;
+
+/// Begins `work` on another processor, where there is one: a new thread would wait on its maker's until that one sleeps. It should
+/// allocate little, for that gives it a heap of its own.
+pub fn begin<'a>(work: Work, with: Option<BorrowedFd<'a>>) -> io::Result<Beside<'a>> {
+    let task = Box::into_raw(Box::new(Task { work, with: with.map(|fd| fd.as_raw_fd()) }));
     // SAFETY: both are plain data for which zero is valid; the attributes are initialised before they are used, and destroyed after.
     unsafe {
         let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
@@ -24,27 +34,30 @@ pub fn begin(work: fn() -> io::Result<OwnedFd>) -> io::Result<Beside> {
             }
         }
         let mut thread: libc::pthread_t = std::mem::zeroed();
-        // The pointer is the function itself, which lives for ever.
-        let made = libc::pthread_create(&raw mut thread, &raw const attributes, run, work as *mut c_void);
+        // The task is the thread's from here on.
+        let made = libc::pthread_create(&raw mut thread, &raw const attributes, run, task.cast());
         libc::pthread_attr_destroy(&raw mut attributes);
-        check(made).map(|()| Beside(thread))
+        check(made).map(|()| Beside(thread, PhantomData))
     }
 }
 
 const STACK: usize = 64 << 10;
 
 /// The result fits a pointer: a descriptor, or an errno below zero.
-extern "C" fn run(work: *mut c_void) -> *mut c_void {
-    // SAFETY: `begin` passes a function of this very type.
-    let work: fn() -> io::Result<OwnedFd> = unsafe { std::mem::transmute(work) };
-    let result = match work() {
+extern "C" fn run(task: *mut c_void) -> *mut c_void {
+    // SAFETY: `begin` passes a task of its own making and does not touch it again; what it was given stays open as long as the handle.
+    let (work, with) = unsafe {
+        let task: *mut Task = task.cast();
+        ((*task).work, (*task).with.map(|fd| BorrowedFd::borrow_raw(fd)))
+    };
+    let result = match work(with) {
         Ok(fd) => fd.into_raw_fd() as isize,
         Err(error) => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
     };
     result as *mut c_void
 }
 
-impl Beside {
+impl Beside<'_> {
     /// Waits for the result.
     pub fn finish(self) -> io::Result<OwnedFd> {
         let mut result: *mut c_void = std::ptr::null_mut();

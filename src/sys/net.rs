@@ -6,17 +6,13 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::beside::{self, Beside};
 use super::{cvt, process};
 
-/// A new network namespace of this process's user namespace, with `lo` up; this process stays where it is. Takes half of the time of a
-/// start, in the kernel: so it goes on beside the rest.
-pub fn new_namespace() -> io::Result<Beside> {
-    beside::begin(|| {
-        process::unshare(process::ns::NET)?;
-        loopback_up()?;
-        nix::fcntl::open(c"/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(io::Error::from)
-    })
+/// A new network namespace of this process's user namespace, with `lo` up. This thread is in it.
+pub fn new_namespace() -> io::Result<OwnedFd> {
+    process::unshare(process::ns::NET)?;
+    loopback_up()?;
+    nix::fcntl::open(c"/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(io::Error::from)
 }
 
 /// Brings up `lo` in the current network namespace.
