@@ -65,7 +65,7 @@ fn a_container_lives_in_a_scope_of_the_session_and_leaves_nothing() {
     assert_eq!(read(cgroup.parent().unwrap(), "cgroup.subtree_control"), "", "no controller without a limit");
     ended(&rl, "web", held);
     eventually("the scope is gone", || !cgroup.parent().unwrap().exists());
-    assert!(!systemctl(&["list-units", "--all", "--no-legend", "rl-*"]).ok().stdout().contains("rl-web"));
+    assert!(!systemctl(&["list-units", "--all", "--no-legend", "rl-*.scope"]).ok().stdout().contains("rl-web"));
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn a_network_outlives_the_container_that_started_it_and_its_scope() {
     assert_eq!(titled("rl[net]: hub"), hub);
     rl.cmd(["rm", "-f", "second"]).ok();
     eventually("the hub's scope is gone", || {
-        !systemctl(&["list-units", "--all", "--no-legend", "rl-*"]).ok().stdout().contains("rl-")
+        !systemctl(&["list-units", "--all", "--no-legend", "rl-*.scope"]).ok().stdout().contains("rl-")
     });
     rl.cmd(["network", "rm", "net"]).ok();
 }
