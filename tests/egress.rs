@@ -3,29 +3,13 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::thread;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
 use support::{Feature, Rl, Run, eventually, host_address, host_v4, image, require};
 
 /// Greets over TCP and echoes over UDP until the test ends, on one port.
 fn serve(ip: IpAddr) -> SocketAddr {
-    let (listener, socket) = std::iter::repeat_with(|| {
-        let listener = TcpListener::bind((ip, 0)).unwrap();
-        let socket = UdpSocket::bind(listener.local_addr().unwrap());
-        (listener, socket)
-    })
-    .find_map(|(listener, socket)| Some((listener, socket.ok()?)))
-    .unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || listener.incoming().flatten().for_each(|mut peer| drop(peer.write_all(b"hello"))));
-    thread::spawn(move || {
-        let mut buffer = [0; 2000];
-        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(&buffer[..length], from);
-        }
-    });
-    address
+    support::serve(ip, |mut peer| drop(peer.write_all(b"hello")))
 }
 
 /// What becomes of trying each of `tcp ADDRESS PORT`, `udp ADDRESS PORT` and `name NAME`, one a line: `ok`, or the error's name.

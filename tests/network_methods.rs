@@ -13,25 +13,9 @@ const METHODS: [&str; 2] = ["tproxy", "anyip"];
 
 /// Sends back what comes, over TCP and UDP, on one port, until the test ends.
 fn echo(ip: IpAddr) -> SocketAddr {
-    let (listener, socket) = std::iter::repeat_with(|| {
-        let listener = TcpListener::bind((ip, 0)).unwrap();
-        let socket = UdpSocket::bind(listener.local_addr().unwrap());
-        (listener, socket)
-    })
-    .find_map(|(listener, socket)| Some((listener, socket.ok()?)))
-    .unwrap();
-    let address = listener.local_addr().unwrap();
-    let back = |mut stream: TcpStream| {
+    support::serve(ip, |mut stream| {
         thread::spawn(move || std::io::copy(&mut stream.try_clone().unwrap(), &mut stream));
-    };
-    thread::spawn(move || listener.incoming().flatten().for_each(back));
-    thread::spawn(move || {
-        let mut buffer = vec![0; 65536];
-        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(&buffer[..length], from);
-        }
-    });
-    address
+    })
 }
 
 /// This host's addresses, one of each family that it has.

@@ -68,13 +68,13 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Of a network's hub, in systemd's hands.
-    pub fn of_network(name: &str) -> Wish {
+    /// With nothing special about it.
+    pub fn new(whose: Whose, name: &str) -> Wish {
         Wish {
-            whose: Whose::Network,
+            whose,
             name: name.into(),
             id: String::new(),
-            manager: Some(Manager::Systemd),
+            manager: None,
             parent: None,
             required: false,
             settings: Vec::new(),
@@ -230,17 +230,7 @@ impl Survey {
 
 /// Looks who would make a cgroup for `uid`.
 pub fn survey(uid: u32) -> Result<Survey, Lack> {
-    let wish = Wish {
-        whose: Whose::Container,
-        name: "info".into(),
-        id: String::new(),
-        manager: None,
-        parent: None,
-        required: false,
-        settings: Vec::new(),
-        tasks_max: None,
-        owner: (uid, uid),
-    };
+    let wish = Wish::new(Whose::Container, "info");
     let listed = |dir: &Path| {
         let text = std::fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
         text.split_whitespace().map(String::from).collect::<Vec<_>>()
@@ -401,15 +391,11 @@ mod tests {
 
     fn wish(settings: Vec<Setting>) -> Wish {
         Wish {
-            whose: Whose::Container,
-            name: "web".into(),
             id: "ab".repeat(32),
             manager: Some(Manager::None),
-            parent: None,
-            required: false,
             settings,
-            tasks_max: None,
             owner: (1000, 1000),
+            ..Wish::new(Whose::Container, "web")
         }
     }
 

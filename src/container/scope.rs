@@ -121,7 +121,7 @@ pub fn abode(scope: Option<&Scope>) -> Abode {
 /// In a process of its own, which may wait: has systemd make a scope for a network's hub.
 fn settler(uid: u32) -> Settle {
     Box::new(move |network, hub| {
-        let Some(mut request) = ScopeRequest::connect(uid, &Wish::of_network(network)) else { return };
+        let Some(mut request) = ScopeRequest::connect(uid, &Wish::new(Whose::Network, network)) else { return };
         // The number is still its own.
         if hub.signal(0).is_ok() {
             request.send(hub.pid);

@@ -34,7 +34,7 @@ pub fn begin<'a>(work: Work, with: Option<BorrowedFd<'a>>) -> io::Result<Beside<
             }
         }
         let mut thread: libc::pthread_t = std::mem::zeroed();
-        // The task is the thread's from here on.
+        // The task is the thread's from here on, and never freed: that would give it a heap of its own.
         let made = libc::pthread_create(&raw mut thread, &raw const attributes, run, task.cast());
         libc::pthread_attr_destroy(&raw mut attributes);
         check(made).map(|()| Beside(thread, PhantomData))

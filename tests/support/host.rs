@@ -5,7 +5,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     ops::Range,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
@@ -218,4 +218,24 @@ pub fn titled(title: &str) -> Vec<i32> {
         String::from_utf8_lossy(&line).trim_end_matches('\0') == title
     };
     pids.filter(is_it).collect()
+}
+
+/// Does `accepted` with each connection over TCP, and echoes over UDP, on one port, until the test ends.
+pub fn serve(ip: IpAddr, accepted: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
+    let (listener, socket) = std::iter::repeat_with(|| {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let socket = UdpSocket::bind(listener.local_addr().unwrap());
+        (listener, socket)
+    })
+    .find_map(|(listener, socket)| Some((listener, socket.ok()?)))
+    .unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().flatten().for_each(accepted));
+    thread::spawn(move || {
+        let mut buffer = vec![0; 65536];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    });
+    address
 }

@@ -24,7 +24,7 @@ mod registry;
 mod session;
 
 pub use background::Background;
-pub use host::{HostState, Tree, assert_confined, host_address, host_v4, titled, while_swapping};
+pub use host::{HostState, Tree, assert_confined, host_address, host_v4, serve, titled, while_swapping};
 pub use layout::{Layout, TarBuilder};
 pub use proxy::{Action, FaultProxy, Seen};
 pub use pty::Pty;

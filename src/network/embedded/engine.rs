@@ -162,7 +162,7 @@ pub struct Engine {
     pub(super) flows: Slab<Flow>,
     /// Flows by client and the destination it named, or for a published port the client and the port's own address.
     pub(super) flow_of: HashMap<(SocketAddr, SocketAddr), Key>,
-    /// The latter by how the container calls itself and the client.
+    /// With AnyIP, the latter by how the container calls itself and the client.
     pub(super) published_flow_of: HashMap<(SocketAddr, SocketAddr), Key>,
     pub(super) queries: Slab<Query>,
     pub(super) sessions: Slab<Session>,

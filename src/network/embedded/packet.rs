@@ -31,6 +31,14 @@ const EQUAL: u16 = 0x15;
 const ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
+const fn i(code: u16, k: u32) -> Instruction {
+    jump(code, k, 0, 0)
+}
+
+const fn jump(code: u16, k: u32, if_true: u8, if_false: u8) -> Instruction {
+    Instruction { code, if_true, if_false, k }
+}
+
 /// What becomes of a packet that is sent on. Coded in the last byte of its source address: the rest of that address is the secret by which
 /// nftables knows our packets from the container's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +78,6 @@ pub fn secret(random: [u8; 4]) -> [u8; 4] {
 
 /// Lets through what [`parse`] understands, unless it is marked with the secret: SYNs and echo requests.
 pub fn filter(secret: [u8; 4]) -> Vec<Instruction> {
-    let i = |code, k| Instruction { code, if_true: 0, if_false: 0, k };
-    let jump = |code, k, if_true, if_false| Instruction { code, if_true, if_false, k };
     vec![
         i(LOAD_WORD, 6),
         jump(EQUAL, u32::from_be_bytes(secret), 23, 0),
@@ -107,8 +113,6 @@ pub fn filter(secret: [u8; 4]) -> Vec<Instruction> {
 /// Lets through the datagrams that [`datagram_in`] understands, where they are for `gateway` alone and not marked with the secret.
 pub fn datagram_filter(secret: [u8; 4], gateway: Mac) -> Vec<Instruction> {
     let [a, b, c, d, e, f] = gateway;
-    let i = |code, k| Instruction { code, if_true: 0, if_false: 0, k };
-    let jump = |code, k, if_true, if_false| Instruction { code, if_true, if_false, k };
     vec![
         i(LOAD_WORD, 6),
         jump(EQUAL, u32::from_be_bytes(secret), 13, 0),

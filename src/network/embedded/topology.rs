@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::addresses::{CONTAINER, CONTAINER_MAC, DNS_PORT, GATEWAY_MAC, Network, Networks};
 use super::packet::{self, Mac, Verdict};
@@ -95,16 +95,12 @@ pub fn begin(secret: [u8; 4], networks: Networks, method: Option<Method>) -> Res
 /// Sets up the rules of this method, or of the first that the kernel has.
 fn capture(secret: [u8; 4], method: Option<Method>) -> Result<Method> {
     let nftables = Netlink::open(Subsystem::Netfilter)?;
-    let all = method.as_ref().map_or(&Method::ALL[..], std::slice::from_ref);
-    let mut failed = Ok(());
-    for method in all {
-        failed = nftables.commit(rules(secret, *method));
-        if failed.is_ok() {
-            return Ok(*method);
-        }
-    }
-    failed.context("cannot set up the gateway's nftables rules")?;
-    bail!("there is no way to have the container's packets")
+    let set_up = |method| nftables.commit(rules(secret, method)).map(|()| method);
+    let done = match method {
+        Some(method) => set_up(method),
+        None => set_up(Method::Tproxy).or_else(|_| set_up(Method::AnyIp)),
+    };
+    done.context("cannot set up the gateway's nftables rules")
 }
 
 /// The value of a sysctl of this thread's network namespace.

@@ -197,7 +197,10 @@ impl Engine {
             self.flows.remove(key);
             return None;
         }
-        if let Some(inner) = flow.inner() {
+        // By frames alone a flow has to be found for what comes from the container.
+        if self.inside.method == Method::AnyIp
+            && let Some(inner) = flow.inner()
+        {
             self.published_flow_of.insert(inner, key);
         }
         self.flow_of.insert(id, key);
@@ -247,7 +250,9 @@ impl Engine {
     pub(super) fn end_flow(&mut self, key: Key) {
         if let Some(flow) = self.flows.remove(key) {
             self.flow_of.remove(&(flow.client, flow.destination));
-            flow.inner().and_then(|inner| self.published_flow_of.remove(&inner));
+            if self.inside.method == Method::AnyIp {
+                flow.inner().and_then(|inner| self.published_flow_of.remove(&inner));
+            }
         }
     }
 

@@ -77,48 +77,47 @@ pub struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     /// Begins with a new table of family inet.
     pub fn new(table: &'a str) -> Transaction<'a> {
-        let mut batch = Batch::default();
-        batch.message("begin", NFNL_MSG_BATCH_BEGIN, 0, &generic(0, NFNL_SUBSYS_NFTABLES), |_| ());
-        batch.request("create an nftables table", NFT_MSG_NEWTABLE, CREATE, &generic(NFPROTO_INET, 0), |a| a.string(1, table));
-        Transaction { batch, family: NFPROTO_INET, table }
+        Transaction::begin(NFPROTO_INET, table, &[(NFT_MSG_NEWTABLE, CREATE)])
     }
 
     /// Begins with a table of family netdev, in place of what there may be.
     pub fn of_link(table: &'a str) -> Transaction<'a> {
         const EITHER: u16 = 0x400;
+        let anew = [(NFT_MSG_NEWTABLE, EITHER), (NFT_MSG_DELTABLE, 0), (NFT_MSG_NEWTABLE, CREATE)];
+        Transaction::begin(NFPROTO_NETDEV, table, &anew)
+    }
+
+    /// Begins with these requests about the table: kinds and flags.
+    fn begin(family: u8, table: &'a str, requests: &[(u16, u16)]) -> Transaction<'a> {
         let mut batch = Batch::default();
         batch.message("begin", NFNL_MSG_BATCH_BEGIN, 0, &generic(0, NFNL_SUBSYS_NFTABLES), |_| ());
-        for (kind, flags) in [(NFT_MSG_NEWTABLE, EITHER), (NFT_MSG_DELTABLE, 0), (NFT_MSG_NEWTABLE, CREATE)] {
-            batch.request("create an nftables table", kind, flags, &generic(NFPROTO_NETDEV, 0), |a| a.string(1, table));
+        for (kind, flags) in requests {
+            batch.request("create an nftables table", *kind, *flags, &generic(family, 0), |a| a.string(1, table));
         }
-        Transaction { batch, family: NFPROTO_NETDEV, table }
+        Transaction { batch, family, table }
     }
 
     /// Adds a chain of `type filter hook ingress`: what comes in by the link, before anybody else has it.
     pub fn ingress(&mut self, name: &str, link: &str) {
+        self.chain(name, 0, Some(link));
+    }
+
+    /// Adds a chain of `type filter hook prerouting priority mangle`; packets, once its rules are through, go on.
+    pub fn prerouting(&mut self, name: &str) {
+        const NF_IP_PRI_MANGLE: i32 = -150;
+        self.chain(name, NF_IP_PRI_MANGLE, None);
+    }
+
+    /// Adds a chain at the family's first hook: prerouting, or the ingress of `link`.
+    fn chain(&mut self, name: &str, priority: i32, link: Option<&str>) {
         let table = self.table;
         self.batch.request("create an nftables chain", NFT_MSG_NEWCHAIN, CREATE, &generic(self.family, 0), |a| {
             a.string(1, table);
             a.string(3, name);
             a.nest(4, &[], |a| {
                 a.network_number(1, 0);
-                a.network_number(2, 0);
-                a.string(3, link);
-            });
-            a.string(7, "filter");
-        });
-    }
-
-    /// Adds a chain of `type filter hook prerouting priority mangle`; packets, once its rules are through, go on.
-    pub fn prerouting(&mut self, name: &str) {
-        const NF_IP_PRI_MANGLE: i32 = -150;
-        let table = self.table;
-        self.batch.request("create an nftables chain", NFT_MSG_NEWCHAIN, CREATE, &generic(NFPROTO_INET, 0), |a| {
-            a.string(1, table);
-            a.string(3, name);
-            a.nest(4, &[], |a| {
-                a.network_number(1, 0);
-                a.network_number(2, NF_IP_PRI_MANGLE as u32);
+                a.network_number(2, priority as u32);
+                link.into_iter().for_each(|link| a.string(3, link));
             });
             a.string(7, "filter");
         });
