@@ -25,6 +25,7 @@ use super::config::Config;
 use super::names;
 use super::state::{Event, Status};
 use crate::error::Advise;
+use crate::host::facts::proc_text;
 use crate::host::paths::{Paths, make_dirs};
 
 /// How a container is (`state.json`).
@@ -103,7 +104,7 @@ impl State {
 
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = proc_text(format!("/proc/{pid}/stat"))?;
     // The second field, the name, may hold anything, brackets and spaces too.
     let after_name = stat.rsplit_once(')')?.1;
     after_name.split_whitespace().nth(19)?.parse().ok()
@@ -112,7 +113,7 @@ pub fn start_time(pid: i32) -> Option<u64> {
 /// The processes of the session that `leader` began (proc_pid_stat(5), field 6).
 pub fn session_members(leader: i32) -> Vec<i32> {
     let of = |pid: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let stat = proc_text(format!("/proc/{pid}/stat"))?;
         stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse::<i32>().ok()
     };
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -127,7 +128,7 @@ pub fn now() -> String {
 /// The identity of this boot.
 pub fn boot_id() -> String {
     static BOOT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string();
+    let read = || proc_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string();
     BOOT.get_or_init(read).clone()
 }
 
@@ -140,8 +141,12 @@ pub struct Draft {
 /// Makes the store's directories where one is missing. Nobody but the caller and container root may pass: what containers made
 /// set-user-id must not be in any other user's reach (CVE-2021-41091).
 pub fn make_store(paths: &Paths, owner: (u32, u32)) -> Result<()> {
-    make_dirs(&paths.store, 0o700)?;
-    let found = fs::metadata(&paths.store).with_context(|| format!("cannot read {}", paths.store.display()))?;
+    let look = || fs::metadata(&paths.store);
+    let found = match look() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_dirs(&paths.store, 0o700).map(|()| look())?,
+        found => found,
+    };
+    let found = found.with_context(|| format!("cannot read {}", paths.store.display()))?;
     let (mode, group) = if owner.0 == found.uid() { (0o700, found.gid()) } else { (0o710, owner.1) };
     if found.mode() & 0o777 != mode || found.gid() != group {
         std::os::unix::fs::chown(&paths.store, None, Some(group))

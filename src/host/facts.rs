@@ -1,5 +1,6 @@
 //! Facts about the caller and the kernel, read when asked for: nothing here is on the path of `run` unless it is used.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Who called `rl`.
@@ -48,7 +49,14 @@ fn parse_release(release: &str) -> (u32, u32) {
 
 /// The value of a sysctl as a number, `name` with slashes: `kernel/unprivileged_userns_clone`. None where it does not exist.
 pub fn sysctl(name: &str) -> Option<i64> {
-    std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
+    proc_text(Path::new("/proc/sys").join(name))?.trim().parse().ok()
+}
+
+/// A file of the kernel's, which says nothing of its size: read at once, and not in growing pieces. None where it does not exist.
+pub fn proc_text(path: impl AsRef<Path>) -> Option<String> {
+    let mut text = String::with_capacity(1 << 10);
+    std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)).ok()?;
+    Some(text)
 }
 
 /// A program of the host: where distributions put it first, then `$PATH`.

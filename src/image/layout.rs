@@ -27,7 +27,8 @@ impl Blobs<'_> {
             bail!("{} is larger than {} MiB: refused", descriptor.digest, MAX_DOCUMENT >> 20);
         }
         let mut file = open_blob(&self.path(&descriptor.digest), descriptor)?;
-        let mut bytes = Vec::new();
+        // One read then suffices, and one that finds the end.
+        let mut bytes = Vec::with_capacity(descriptor.size as usize + 1);
         file.by_ref()
             .take(MAX_DOCUMENT + 1)
             .read_to_end(&mut bytes)
@@ -96,7 +97,7 @@ pub fn parse_index(bytes: &[u8]) -> Result<Index> {
 }
 
 fn read_small(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(4 << 10);
     let mut file = open_file(path)?.take(MAX_DOCUMENT + 1);
     file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(bytes)

@@ -43,6 +43,8 @@ pub struct Builder {
     dev: Option<Dev>,
     /// An empty read-only directory to hide directories with, made once and cloned.
     empty: Option<OwnedFd>,
+    /// The same for files: the host's /dev/null.
+    null: Option<OwnedFd>,
 }
 
 impl Builder {
@@ -50,7 +52,7 @@ impl Builder {
     pub fn new(directory: &Path, caller: Option<(u32, u32)>) -> Result<Builder> {
         let directory = open_path(directory, caller)?;
         let state = directory.try_clone()?;
-        Ok(Builder { caller, directory, state, root: None, proc: None, sys: None, dev: None, empty: None })
+        Ok(Builder { caller, directory, state, root: None, proc: None, sys: None, dev: None, empty: None, null: None })
     }
 
     /// Executes steps, in order.
@@ -149,8 +151,7 @@ impl Builder {
     /// `upper.NAME` or `work.NAME`, made with the mode that the merged directory is to have.
     fn state_directory(&self, kind: &str, name: &str, mode: u32) -> Result<OwnedFd> {
         let name = c(&format!("{kind}.{name}"));
-        make_directory(self.state.as_fd(), &name, mode)?;
-        Ok(open_beneath(self.state.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?)
+        open_or_make(self.state.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY, mode)
     }
 
     fn skeleton_directory(&self, at: &Path, mode: u32) -> Result<()> {
@@ -184,8 +185,7 @@ impl Builder {
     fn plain_directory(&self, name: &str) -> Result<OwnedFd> {
         let root = self.root()?;
         let name = c(name);
-        make_directory(root, &name, 0o755)?;
-        open_beneath(root, &name, libc::O_PATH | libc::O_DIRECTORY, 0)
+        open_or_make(root, &name, libc::O_PATH | libc::O_DIRECTORY, 0o755)
             .with_context(|| format!("/{} of the image is not a directory", name.to_string_lossy()))
     }
 
@@ -253,7 +253,7 @@ impl Builder {
         }
     }
 
-    /// Files of /dev's tmpfs without a name there, each bound in its place: a read-only or full root does not matter. (Not of a
+    /// Files of /dev's tmpfs without a name there once they are bound (before, the kernel wants one): a read-only or full root does not matter. (Not of a
     /// tmpfs of their own: kernels before 6.15 clone nothing from a mount that is not attached.)
     fn etc(&self, files: &[(&'static str, String)]) -> Result<()> {
         let dev = &self.dev.as_ref().context("no /dev")?.mount;
@@ -330,15 +330,17 @@ impl Builder {
     fn mask_one(&mut self, path: &str) -> Result<()> {
         let Some((tree, rest)) = self.kernel_path(path)? else { return Ok(()) };
         let Some(target) = existing(tree, rest)? else { return Ok(()) };
-        if inroot::file_type(target.as_fd())? != SFlag::S_IFDIR {
-            return Ok(mount::attach(dev::null()?.as_fd(), target.as_fd())?);
+        let is_directory = inroot::file_type(target.as_fd())? == SFlag::S_IFDIR;
+        let cover = if is_directory { &self.empty } else { &self.null };
+        if let Some(cover) = cover {
+            return Ok(mount::attach(mount::clone_tree(cover.as_fd(), c"", false)?.as_fd(), target.as_fd())?);
         }
-        if let Some(empty) = &self.empty {
-            return Ok(mount::attach(mount::clone_tree(empty.as_fd(), c"", false)?.as_fd(), target.as_fd())?);
-        }
-        let empty = tmpfs(&[("mode", "755"), ("size", "0"), ("nr_inodes", "2")], KERNEL_FS | attr::RDONLY)?;
-        mount::attach(empty.as_fd(), target.as_fd())?;
-        self.empty = Some(empty);
+        let cover = match is_directory {
+            true => tmpfs(&[("mode", "755"), ("size", "0"), ("nr_inodes", "2")], KERNEL_FS | attr::RDONLY)?,
+            false => dev::null()?,
+        };
+        mount::attach(cover.as_fd(), target.as_fd())?;
+        *(if is_directory { &mut self.empty } else { &mut self.null }) = Some(cover);
         Ok(())
     }
 }
@@ -379,6 +381,17 @@ fn make_directory(parent: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
     match mkdirat(parent, name, Mode::from_bits_truncate(mode)) {
         Ok(()) | Err(nix::errno::Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Opens a directory, mostly one that is there.
+fn open_or_make(parent: BorrowedFd, name: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
+    match open_beneath(parent, name, flags, 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_directory(parent, name, mode)?;
+            Ok(open_beneath(parent, name, flags, 0)?)
+        }
+        opened => Ok(opened?),
     }
 }
 

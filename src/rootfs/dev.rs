@@ -90,7 +90,6 @@ fn subdirectories(dev: BorrowedFd, wanted: &Wanted) -> Result<OwnedFd> {
 
 fn devpts(tty_group: bool) -> io::Result<OwnedFd> {
     let context = FsContext::open(c"devpts")?;
-    context.flag(c"newinstance")?;
     context.string(c"ptmxmode", c"0666")?;
     context.string(c"mode", c"0620")?;
     if tty_group {

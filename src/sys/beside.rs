@@ -25,6 +25,8 @@ pub fn begin<'a>(work: Work, with: Option<BorrowedFd<'a>>) -> io::Result<Beside<
         let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
         check(libc::pthread_attr_init(&raw mut attributes))?;
         libc::pthread_attr_setstacksize(&raw mut attributes, STACK);
+        // What is done there does not go deep.
+        libc::pthread_attr_setguardsize(&raw mut attributes, 0);
         let mut elsewhere: libc::cpu_set_t = std::mem::zeroed();
         let here = libc::sched_getcpu();
         if here >= 0 && libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut elsewhere) == 0 {

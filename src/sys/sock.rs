@@ -28,9 +28,14 @@ fn socket() -> io::Result<OwnedFd> {
 /// A socket to be found under `name` in a directory; what was there before is replaced.
 pub fn listen(directory: BorrowedFd, name: &str) -> io::Result<OwnedFd> {
     use nix::unistd::{UnlinkatFlags, unlinkat};
-    let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
-    let listener = socket()?;
-    bind(listener.as_raw_fd(), &address(directory, name)?)?;
+    let (listener, address) = (socket()?, address(directory, name)?);
+    match bind(listener.as_raw_fd(), &address) {
+        Err(nix::errno::Errno::EADDRINUSE) => {
+            unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
+            bind(listener.as_raw_fd(), &address)?;
+        }
+        bound => bound?,
+    }
     nix::sys::socket::listen(&listener, Backlog::MAXCONN)?;
     Ok(listener)
 }
@@ -108,6 +113,18 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<
             }
         }
         return Ok((message.bytes, fds));
+    }
+}
+
+/// Waits until there is something to read; of a pidfd, until its process has ended (pidfd_open(2)).
+pub fn wait_readable(fd: impl AsFd) -> io::Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut set = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut set, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return Ok(other.map(drop)?),
+        }
     }
 }
 
