@@ -341,7 +341,7 @@ fn ended(exit: std::io::Result<process::Exit>) -> String {
     }
 }
 
-/// Clones Monitor and gives it what it waits for, each as soon as it is there: U while newuidmap works takes longest, else the record.
+/// Clones Monitor, which enters U as soon as it is there, and makes what it waits for then: the record.
 fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> Result<Started> {
     let Launch { mut config, published, state, draft } = launch;
     sdnotify::pass(&mut config);
@@ -383,22 +383,15 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
     let ends = handed.map(|(_, ends)| ends).unwrap_or_default();
     cgroup.ask(monitor.pid);
     milestone("client-cloned");
+    // Monitor has the longer way.
+    std::thread::yield_now();
     let overlay = has_overlay(&config, on_tmpfs);
-    let making = matches!(pending, Pending::Making { .. });
-    let (early, options, held) = match draft {
-        Draft::Made(draft) => (Some(draft), None, Held::default()),
-        Draft::New(options, held) if making => (Some(make_record(options, paths, &config, owner, overlay)?), Some(options), held),
-        Draft::New(options, held) => (None, Some(options), held),
+    let (draft, options, held) = match draft {
+        Draft::Made(draft) => (draft, None, Held::default()),
+        Draft::New(options, held) => (make_record(options, paths, &config, owner, overlay)?, Some(options), held),
     };
     let take_back = |draft: &record::Draft| options.iter().for_each(|options| discard(paths, &draft.path, &config, options));
-    let userns = pending.finish().inspect_err(|_| early.iter().for_each(take_back))?;
-    // A Monitor that died is noticed in attend, by the end of the conversation.
-    let _ = wire::send(&conversation, &FromClient::ClientMapped, &[userns.namespace()]);
-    let draft = match (early, options) {
-        (Some(draft), _) => draft,
-        (None, Some(options)) => make_record(options, paths, &config, owner, overlay)?,
-        (None, None) => bail!("there is no record"),
-    };
+    let _made = pending.left_to_child().inspect_err(|_| take_back(&draft))?;
     // The record names the layers. Unlocked and not merely closed, for Monitor has a copy.
     drop(held.image);
     held.leases.keep();
@@ -408,6 +401,7 @@ fn start(launch: Launch, company: &Company, paths: &Paths, pending: Pending) -> 
         _ => None,
     };
     milestone("client-recorded");
+    // A Monitor that died is noticed in attend, by the end of the conversation.
     let _ = wire::send(&conversation, &FromClient::ClientRecorded, &[draft.directory.as_fd()]);
     milestone("client-started");
     Ok(Started { monitor, conversation, config, relays: Relays::of_pipes(ends)?, outputs })

@@ -38,7 +38,7 @@ use crate::sys::process::{self, Child, Fork, SIBLING, ns};
 use crate::sys::sock;
 use crate::userns::idmap::{IdMaps, to_host};
 use crate::userns::mapper::write_maps;
-use crate::userns::shared::{Prospect, Userns};
+use crate::userns::shared::Prospect;
 use crate::userns::spawn;
 
 /// What Monitor inherits from Client.
@@ -89,6 +89,8 @@ struct Starting {
     /// Our ends of its streams.
     ends: Ends,
     namespaces: Namespaces,
+    /// Those of them that take long to destroy.
+    held: Vec<OwnedFd>,
     network: Network,
 }
 
@@ -107,7 +109,7 @@ impl Monitor {
             process::put_at(null.as_fd(), place)?;
         }
         let mut own = vec![self.client.as_raw_fd(), self.store.as_raw_fd()];
-        own.extend(prospect.lock());
+        own.extend(prospect.raw());
         own.extend(self.published.iter().map(|published| published.socket.as_raw_fd()));
         if let Origin::Client(streams, ends) = &self.origin {
             own.extend(streams.iter().flat_map(Streams::raw));
@@ -118,9 +120,8 @@ impl Monitor {
     }
 
     fn live(mut self, prospect: Prospect) -> Result<()> {
-        let maps = nested(&self.config, &prospect.plan.maps);
-        let (userns, _) = self.expect("the user namespace")?;
-        let entry = Userns::handed(userns, prospect).join()?;
+        let maps = nested(&self.config, &prospect.plan().maps);
+        let entry = prospect.join()?;
         milestone("monitor-entered");
         // Init is cloned while Client still makes the record, unless something has to be mounted in the record's directory first.
         let scope = self.receive_scope(&maps)?;
@@ -128,7 +129,7 @@ impl Monitor {
         let mut published = std::mem::take(&mut self.published);
         let early =
             if self.plan.staged.is_empty() { Some(self.clone_init(&maps, scope.as_ref(), &mut published)?) } else { None };
-        let (directory, pipes) = match (self.expect("the record"), &early) {
+        let (directory, pipes) = match (self.receive_record(), &early) {
             (Ok(record), _) => record,
             (Err(error), Some(starting)) => return abandon(&starting.init, error),
             (Err(error), None) => return Err(error),
@@ -199,18 +200,18 @@ impl Monitor {
         }
     }
 
-    /// The next descriptor from Client, in the order of wire.rs, and where it wants to read all output if it said so before.
-    fn expect(&self, what: &str) -> Result<(OwnedFd, Option<Vec<OwnedFd>>)> {
+    /// The record's directory, and where Client wants to read all output if it said so before.
+    fn receive_record(&self) -> Result<(OwnedFd, Option<Vec<OwnedFd>>)> {
         let mut pipes = None;
         loop {
             match wire::receive::<FromClient>(&self.client)? {
-                Some((FromClient::ClientMapped | FromClient::ClientRecorded, fds)) => {
-                    let fd = fds.into_iter().next().with_context(|| format!("{what} did not come along"))?;
+                Some((FromClient::ClientRecorded, fds)) => {
+                    let fd = fds.into_iter().next().context("the record did not come along")?;
                     return Ok((fd, pipes));
                 }
                 Some((FromClient::ClientAttach, fds)) => pipes = Some(fds),
-                Some((other, _)) => return Err(anyhow!("unexpected {other:?} instead of {what}")),
-                None => return Err(anyhow!("the client gave up before it had {what}")),
+                Some((other, _)) => return Err(anyhow!("unexpected {other:?} instead of the record")),
+                None => return Err(anyhow!("the client gave up before it had the record")),
             }
         }
     }
@@ -244,10 +245,11 @@ impl Monitor {
                 .with_context(|| format!("cannot set the OOM score to {score}"))
                 .hint(|| "only root may go below its own: cat /proc/self/oom_score_adj")?;
         }
+        let held = hold_namespaces(&init);
         write_maps(init.pid, maps)?;
         milestone("monitor-mapped");
         wire::send(&conversation, &ToInit::MonitorMapped, &[])?;
-        Ok(Starting { init, conversation, ends, namespaces, network })
+        Ok(Starting { init, conversation, ends, namespaces, held, network })
     }
 
     /// The payload's streams, and what of them is ours: Client's once, or new ones.
@@ -357,11 +359,10 @@ impl Monitor {
 
     /// Follows Init to the payload's execve. One that fails is ended and reaped.
     fn follow(&self, starting: Starting, server: &mut Server) -> Result<Payload> {
-        let Starting { init, conversation, ends, mut namespaces, network } = starting;
+        let Starting { init, conversation, ends, mut namespaces, held, network } = starting;
         let before = server.state.clone();
         match self.lead(&conversation, &mut namespaces, &mut || server.announce(init.pid)) {
             Ok(console) => {
-                let held = hold_namespaces(&init);
                 let Ends { stdin, stdout, stderr } = ends;
                 server.keep(&self.origin, console.as_ref(), stdout, stderr)?;
                 Ok(Payload { init, namespaces, console, stdin, held, uplink: Uplink::new(network) })
@@ -469,7 +470,8 @@ fn abandon(init: &Child, error: anyhow::Error) -> Result<()> {
     Err(error)
 }
 
-/// Descriptors of the payload's namespaces: while they are held, its exit need not wait for their destruction.
+/// Descriptors of the payload's namespaces: while they are held, its exit need not wait for their destruction. Taken while Init waits: later
+/// it does not let itself be looked into, and a short payload has ended before it could be.
 fn hold_namespaces(init: &Child) -> Vec<OwnedFd> {
-    [ns::MOUNT, ns::NET, ns::IPC].iter().filter_map(|&kind| process::pidfd_namespace(init.pidfd.as_fd(), kind).ok()).collect()
+    [ns::MOUNT, ns::IPC].iter().filter_map(|&kind| process::pidfd_namespace(init.pidfd.as_fd(), kind).ok()).collect()
 }

@@ -417,8 +417,7 @@ impl<'a> Server<'a> {
                 return wire::send(&caller.socket, &FromMonitor::MonitorDone, &[network.as_fd()]);
             }
             FromClient::ClientEnter => return self.hand_out(caller, payload.as_deref()),
-            FromClient::ClientMapped
-            | FromClient::ClientScoped { .. }
+            FromClient::ClientScoped { .. }
             | FromClient::ClientRecorded
             | FromClient::ClientCheck
             | FromClient::ClientExec { .. } => {

@@ -3,7 +3,6 @@
 //! ```text
 //! Client                      Monitor                     Init
 //!   |--- (fork) -------------->|                          |
-//!   |--- ClientMapped -------->|                          |    U is made or joined; carries its descriptor
 //!   |--- ClientScoped -------->|                          |    carries the cgroup's directory; where there may be one
 //!   |                          |--- (clone3) ------------>|
 //!   |                          |--- MonitorMapped ------->|    the id map of its own namespace is written
@@ -57,8 +56,6 @@ const LONGEST: usize = 16 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names)] // sender + milestone
 pub enum FromClient {
-    /// U is there. Its descriptor comes along.
-    ClientMapped,
     /// Monitor is in the cgroup of the container, at this path. Its directory comes along, and its parent's where that is not systemd's.
     /// None: there is no cgroup. Sent only where Monitor knows that it will be. `uid`: Client's.
     ClientScoped { path: Option<String>, uid: u32 },

@@ -13,6 +13,7 @@ pub mod net;
 pub mod packet;
 pub mod process;
 pub mod sock;
+pub mod spawn;
 pub mod time;
 pub mod trampoline;
 pub mod tty;

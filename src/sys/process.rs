@@ -49,18 +49,18 @@ pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 /// `struct clone_args`, size version 0 to 2 (linux/sched.h).
 #[repr(C, align(8))]
 #[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub(super) struct CloneArgs {
+    pub(super) flags: u64,
+    pub(super) pidfd: u64,
+    pub(super) child_tid: u64,
+    pub(super) parent_tid: u64,
+    pub(super) exit_signal: u64,
+    pub(super) stack: u64,
+    pub(super) stack_size: u64,
+    pub(super) tls: u64,
+    pub(super) set_tid: u64,
+    pub(super) set_tid_size: u64,
+    pub(super) cgroup: u64,
 }
 
 /// Which side of [`fork`] this is.
@@ -280,22 +280,43 @@ pub fn put_at(fd: BorrowedFd, place: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Bars a child that has not run yet from the processor that this process is on (sched_setaffinity(2)), for as long as it lives. A new
-/// process begins on its maker's processor and waits there until the maker sleeps, up to a tick: what is meant to run beside us has
-/// to be sent away. A hint: it may fail, and where there is one processor nothing happens.
-pub fn send_elsewhere(child: &Child) {
-    // SAFETY: cpu_set_t is plain data for which zero is valid; the kernel reads and writes at most the size given; the macros bound
-    // their index.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        let here = libc::sched_getcpu();
-        if here < 0 || libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) < 0 {
-            return;
+/// Some of the processors (sched_setaffinity(2)).
+pub struct Processors(libc::cpu_set_t);
+
+impl Processors {
+    /// Those that this process may run on; None where that cannot be known.
+    pub fn allowed() -> Option<Processors> {
+        // SAFETY: cpu_set_t is plain data for which zero is valid; the kernel writes at most the size given.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            (libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) == 0).then_some(Processors(set))
         }
-        libc::CPU_CLR(here as usize, &mut set);
-        if libc::CPU_COUNT(&set) > 0 {
-            libc::sched_setaffinity(child.pid, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+
+    /// The same without the one that this process is on; None where there is no other.
+    pub fn elsewhere() -> Option<Processors> {
+        let mut others = Processors::allowed()?;
+        // SAFETY: the macros bound their index, and only read and write the set.
+        unsafe {
+            let here = libc::sched_getcpu();
+            if here < 0 {
+                return None;
+            }
+            libc::CPU_CLR(here as usize, &mut others.0);
+            (libc::CPU_COUNT(&others.0) > 0).then_some(others)
         }
+    }
+
+    /// Bars a process from all others (0: this one), for as long as it lives. A new process begins on its maker's processor and waits there until the
+    /// maker sleeps, up to a tick: what is meant to run beside us has to be sent away. A hint: it may fail.
+    pub fn keep(&self, pid: i32) {
+        // SAFETY: the kernel reads at most the size given.
+        unsafe { libc::sched_setaffinity(pid, size_of::<libc::cpu_set_t>(), &raw const self.0) };
+    }
+
+    /// As sched_setaffinity(2) takes it.
+    pub(super) fn raw(&self) -> *const libc::cpu_set_t {
+        &raw const self.0
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -16,15 +16,15 @@ use super::plan::{Plan, Writer};
 use crate::error::{Advise, EXIT_NOT_FOUND};
 use crate::host::advice;
 use crate::role::Role;
-use crate::sys::process::{self, Child, Exit, Fork, ns};
-use crate::sys::sock;
+use crate::sys::process::{self, Child, Exit, Processors, ns};
+use crate::sys::{sock, spawn};
 
 /// U while newuidmap and newgidmap are at work.
 pub struct Making {
     lock: File,
     mapper: Child,
-    /// The Mapper leaves when this closes.
-    _stay: OwnedFd,
+    /// The Mapper leaves when this closes, here and in every child.
+    stay: OwnedFd,
     helpers: Vec<Helper>,
 }
 
@@ -36,22 +36,15 @@ struct Helper {
 }
 
 impl Helper {
-    /// A fork and exec of our own: posix_spawn(3) would hold us until the helper is loaded, twice.
-    fn start(name: &'static str, program: &Path, mapper: i32, lines: &[IdMapping]) -> Result<Helper> {
+    /// Not posix_spawn(3), which would hold us until the helper is loaded, twice.
+    fn start(name: &'static str, program: &Path, mapper: i32, lines: &[IdMapping], on: Option<Processors>) -> Result<Helper> {
         let purpose = || format!("cannot run {}", program.display());
         let numbers = lines.iter().flat_map(|l| [l.container_id, l.host_id, l.size]).map(|n| n.to_string());
         let words = [program.display().to_string(), mapper.to_string()].into_iter().chain(numbers);
         let argv = words.map(CString::new).collect::<Result<Vec<_>, _>>().with_context(purpose)?;
         let (stderr, childs_stderr) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).with_context(purpose)?;
-        match process::fork(0).with_context(purpose)? {
-            Fork::Parent(child) => Ok(Helper { name, child, stderr }),
-            Fork::Child => {
-                let _ = process::put_at(childs_stderr.as_fd(), 2);
-                process::reset_signals();
-                let _ = nix::unistd::execve::<_, CString>(&argv[0], &argv, &[]);
-                process::exit_now(EXIT_NOT_FOUND)
-            }
-        }
+        let child = spawn::program(&argv, childs_stderr.as_fd(), on, EXIT_NOT_FOUND).with_context(purpose)?;
+        Ok(Helper { name, child, stderr })
     }
 
     fn finish(self) -> Result<()> {
@@ -70,13 +63,13 @@ impl Helper {
 impl Making {
     /// Begins; `lock` keeps others from making a second U.
     pub fn start(plan: &Plan, lock: File) -> Result<Making> {
-        let (mapper, stay) = mapper("U")?;
-        let mut making = Making { lock, mapper, _stay: stay, helpers: Vec::new() };
+        let (mapper, stay) = mapper()?;
+        let mut making = Making { lock, mapper, stay, helpers: Vec::new() };
         match &plan.writer {
             Writer::Helpers { newuidmap, newgidmap } => {
-                let uids = Helper::start("newuidmap", newuidmap, making.mapper.pid, &plan.maps.uid)?;
-                process::send_elsewhere(&uids.child);
-                let gids = Helper::start("newgidmap", newgidmap, making.mapper.pid, &plan.maps.gid)?;
+                let mapper = making.mapper.pid;
+                let uids = Helper::start("newuidmap", newuidmap, mapper, &plan.maps.uid, Processors::elsewhere())?;
+                let gids = Helper::start("newgidmap", newgidmap, mapper, &plan.maps.gid, None)?;
                 making.helpers = vec![uids, gids];
             }
             Writer::Caller => write_maps(making.mapper.pid, &plan.maps)?,
@@ -84,39 +77,61 @@ impl Making {
         Ok(making)
     }
 
-    /// What a child that was forked meanwhile keeps: the lock. The Mapper is not its child to wait for.
-    pub fn into_lock(self) -> Made {
-        Made { lock: self.lock, mapper: None }
+    /// What a child that was forked meanwhile makes of it.
+    pub fn watch(self) -> Watch {
+        let helpers = self.helpers.into_iter().map(|helper| helper.child.pidfd).collect();
+        Watch { lock: self.lock, mapper: self.mapper, stay: self.stay, helpers }
+    }
+
+    /// Waits until newuidmap and newgidmap have done it, for a maker whose child takes U from there.
+    pub fn left_to_child(self) -> Result<Made> {
+        self.helpers.into_iter().try_for_each(Helper::finish)?;
+        Ok(Made { lock: self.lock, mapper: Some(self.mapper) })
     }
 
     /// Waits for the maps; returns the namespace.
     pub fn finish(self) -> Result<(OwnedFd, Made)> {
-        for helper in self.helpers {
-            helper.finish()?;
-        }
+        self.helpers.into_iter().try_for_each(Helper::finish)?;
         let namespace = member_namespace(self.mapper.pid, self.mapper.pidfd.as_fd()).context("cannot open the user namespace")?;
         let _ = self.mapper.signal(libc::SIGKILL);
         Ok((namespace, Made { lock: self.lock, mapper: Some(self.mapper) }))
     }
 }
 
-/// A Mapper in a new user namespace, and what keeps it there.
-fn mapper(object: &str) -> Result<(Child, OwnedFd)> {
-    let (stay, gone) = sock::pair().context("cannot create a socket pair")?;
-    match process::fork(ns::USER).context("cannot create a user namespace").or_else(refused)? {
-        Fork::Child => {
-            let _ = process::close_all_but(&[gone.as_raw_fd()]);
-            process::set_title(&Role::Mapper.title(object), &Role::Mapper.comm());
-            let _ = sock::receive(gone.as_fd(), &mut [0]);
-            process::exit_now(0)
-        }
-        Fork::Parent(child) => Ok((child, stay)),
+/// The making of U as a child of the maker's sees it, which can wait for processes that are not its own to end, but not hear how.
+pub struct Watch {
+    lock: File,
+    mapper: Child,
+    /// Here too, so that the Mapper stays until it is not needed.
+    stay: OwnedFd,
+    helpers: Vec<OwnedFd>,
+}
+
+impl Watch {
+    /// The descriptors that this needs.
+    pub fn raw(&self) -> impl Iterator<Item = RawFd> {
+        let own = [self.lock.as_raw_fd(), self.mapper.pidfd.as_raw_fd(), self.stay.as_raw_fd()];
+        own.into_iter().chain(self.helpers.iter().map(|helper| helper.as_raw_fd()))
     }
+
+    /// Waits until newuidmap and newgidmap have ended; returns the namespace. Were they refused, then nobody can be root in it.
+    pub fn finish(self) -> Result<(OwnedFd, Made)> {
+        self.helpers.iter().try_for_each(|helper| sock::wait_readable(helper.as_fd())).context("cannot wait for the id maps")?;
+        let namespace = member_namespace(self.mapper.pid, self.mapper.pidfd.as_fd()).context("cannot open the user namespace")?;
+        Ok((namespace, Made { lock: self.lock, mapper: None }))
+    }
+}
+
+/// A Mapper in a new user namespace, and what keeps it there.
+fn mapper() -> Result<(Child, OwnedFd)> {
+    let (stay, gone) = sock::pair().context("cannot create a socket pair")?;
+    let mapper = spawn::existence(ns::USER, gone.as_fd(), &Role::Mapper.comm());
+    Ok((mapper.context("cannot create a user namespace").or_else(refused)?, stay))
 }
 
 /// A new user namespace nested in this process's own, in which it must be privileged.
 pub fn nested(maps: &IdMaps) -> Result<OwnedFd> {
-    let (mapper, stay) = mapper("nested")?;
+    let (mapper, stay) = mapper()?;
     let namespace = write_maps(mapper.pid, maps)
         .and_then(|()| member_namespace(mapper.pid, mapper.pidfd.as_fd()).context("cannot open the user namespace"));
     drop(stay);

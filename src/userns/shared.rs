@@ -15,13 +15,13 @@
 //! [`begin`] and [`Pending::finish`].
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::idmap::IdMaps;
-use super::mapper::{self, Made, Making, member_namespace};
+use super::mapper::{self, Made, Making, Watch, member_namespace};
 use super::plan::Plan;
 use super::sharing::Sharing;
 use crate::host::facts::Caller;
@@ -62,17 +62,41 @@ pub enum Pending {
     Making { plan: Plan, registry: PathBuf, making: Making },
 }
 
-/// A member to be, see [`Pending::into_prospect`].
-pub struct Prospect {
-    pub plan: Plan,
-    registry: PathBuf,
-    until_joined: Option<Made>,
+/// A member to be: U found or on its way, as a child has it that was forked meanwhile.
+pub enum Prospect {
+    Ready(Userns),
+    Making { plan: Plan, registry: PathBuf, watch: Watch },
 }
 
 impl Prospect {
-    /// The number of the lock's descriptor, where it is held.
-    pub fn lock(&self) -> Option<i32> {
-        self.until_joined.as_ref().map(|made| made.lock.as_raw_fd())
+    /// The map that U has or will have.
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Prospect::Ready(userns) => &userns.plan,
+            Prospect::Making { plan, .. } => plan,
+        }
+    }
+
+    /// The descriptors that this needs.
+    pub fn raw(&self) -> Vec<RawFd> {
+        match self {
+            Prospect::Ready(userns) => {
+                let lock = userns.until_joined.iter().map(|made| made.lock.as_raw_fd());
+                lock.chain([userns.namespace.as_raw_fd()]).collect()
+            }
+            Prospect::Making { watch, .. } => watch.raw().collect(),
+        }
+    }
+
+    /// Waits for U where it is being made, and becomes a member.
+    pub fn join(self) -> Result<Entry> {
+        match self {
+            Prospect::Ready(userns) => userns.join(),
+            Prospect::Making { plan, registry, watch } => {
+                let (namespace, made) = watch.finish()?;
+                Userns { namespace, plan, registry, until_joined: Some(made), nested: None, _sharing: None }.join()
+            }
+        }
     }
 }
 
@@ -155,11 +179,20 @@ impl Pending {
         }
     }
 
-    /// In a child that will be a member: what it needs beside the descriptor that it will be handed.
+    /// In a child that will be a member.
     pub fn into_prospect(self) -> Prospect {
         match self {
-            Pending::Ready(Userns { plan, registry, until_joined, .. }) => Prospect { plan, registry, until_joined },
-            Pending::Making { plan, registry, making } => Prospect { plan, registry, until_joined: Some(making.into_lock()) },
+            Pending::Ready(userns) => Prospect::Ready(userns),
+            Pending::Making { plan, registry, making } => Prospect::Making { plan, registry, watch: making.watch() },
+        }
+    }
+
+    /// In the parent of that child: waits until the maps are written where they are being, and hears why they are not. What is returned is to be
+    /// dropped when nothing else has to be done, for then the Mapper is waited for.
+    pub fn left_to_child(self) -> Result<Option<Made>> {
+        match self {
+            Pending::Ready(_) => Ok(None),
+            Pending::Making { making, .. } => making.left_to_child().map(Some),
         }
     }
 
@@ -238,17 +271,6 @@ impl Userns {
             made.lock.unlock().context("cannot unlock the registry")?;
         }
         Ok(entry)
-    }
-
-    /// U as a process has it that was forked while U was [`Pending`] and was handed the descriptor afterwards.
-    pub fn handed(namespace: OwnedFd, prospect: Prospect) -> Userns {
-        let Prospect { plan, registry, until_joined } = prospect;
-        Userns { namespace, plan, registry, until_joined, nested: None, _sharing: None }
-    }
-
-    /// The descriptor, to be handed on.
-    pub fn namespace(&self) -> BorrowedFd<'_> {
-        self.namespace.as_fd()
     }
 
     /// Enters U as its root, with all its capabilities, and then the namespace for layers where there is one. This process then has no
