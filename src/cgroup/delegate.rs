@@ -17,6 +17,7 @@ use super::limits::{self, DEFAULT_PIDS, Setting};
 use super::systemd::ScopeRequest;
 use super::tree;
 use crate::error::Advise;
+use crate::host::facts::proc_text;
 
 /// The drop-in that gives user sessions every controller, as shipped in helpers/host.
 pub const DROP_IN: &str = include_str!("../../helpers/host/delegate.conf");
@@ -311,7 +312,7 @@ pub fn beside_callers(own: BorrowedFd) -> Result<OwnedFd> {
 
 /// The cgroup v2 path of a process (proc_pid_cgroup(5)).
 pub fn cgroup_of(pid: &str) -> Result<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).context("cannot read the process's cgroup")?;
+    let text = proc_text(format!("/proc/{pid}/cgroup")).context("cannot read the process's cgroup")?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::")).context("the process is in no cgroup v2")?;
     Ok(if path == "/" { String::new() } else { path.to_string() })
 }

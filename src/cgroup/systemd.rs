@@ -46,10 +46,12 @@ impl ScopeRequest {
             candidates.push((path("/run/systemd/private".into()), true));
             candidates.push((path("/run/dbus/system_bus_socket".into()), false));
         } else {
-            candidates.push((path(format!("/run/user/{uid}/systemd/private")), true));
+            let runtime = format!("/run/user/{uid}");
+            let has_session = std::path::Path::new(&runtime).exists();
             let session = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
+            candidates.extend(has_session.then(|| (path(format!("{runtime}/systemd/private")), true)));
             candidates.extend(dbus::addresses(&session).into_iter().map(|address| (address, false)));
-            candidates.push((path(format!("/run/user/{uid}/bus")), false));
+            candidates.extend(has_session.then(|| (path(format!("{runtime}/bus")), false)));
         }
         candidates.reverse();
         let (unit, wish) = (format!("{}.scope", wish.unit()), wish.clone());

@@ -361,7 +361,7 @@ impl Monitor {
     fn follow(&self, starting: Starting, server: &mut Server) -> Result<Payload> {
         let Starting { init, conversation, ends, mut namespaces, held, network } = starting;
         let before = server.state.clone();
-        match self.lead(&conversation, &mut namespaces, &mut || server.announce(init.pid)) {
+        match self.lead(&init, &conversation, &mut namespaces, server) {
             Ok(console) => {
                 let Ends { stdin, stdout, stderr } = ends;
                 server.keep(&self.origin, console.as_ref(), stdout, stderr)?;
@@ -376,17 +376,18 @@ impl Monitor {
         }
     }
 
-    /// Tells Init what it waits for and hears what it says; returns the console's master where there is one. `announce`, when all but the
-    /// execve is done: whoever hears from the payload shall find that it runs.
+    /// Tells Init what it waits for and hears what it says; returns the console's master where there is one.
     fn lead(
         &self,
+        init: &Child,
         conversation: &OwnedFd,
         namespaces: &mut Namespaces,
-        announce: &mut dyn FnMut() -> Result<()>,
+        server: &mut Server,
     ) -> Result<Option<OwnedFd>> {
         // A dead Init has said why.
         let _ = wire::send(conversation, &ToInit::MonitorRecorded, &[]);
         milestone("monitor-recorded");
+        server.prepare(init.pid)?;
         let mut console = None;
         let mut ready = false;
         loop {
@@ -394,7 +395,8 @@ impl Monitor {
                 Some((FromInit::InitRootReady, fds)) => {
                     ready = true;
                     console = fds.into_iter().next();
-                    announce()?;
+                    // All but the execve is done: whoever hears from the payload shall find that it runs.
+                    server.announce()?;
                 }
                 Some((FromInit::InitNetwork, fds)) => fds.into_iter().for_each(|fd| namespaces.add_network(fd)),
                 Some((FromInit::InitNamespaced, fds)) => fds.into_iter().for_each(|fd| namespaces.add_cgroup(fd)),

@@ -237,7 +237,13 @@ pub fn take_name(paths: &Paths, name: &str, id: &str) -> Result<()> {
 
 /// Writes a file of the record: whole or not at all. By directory descriptor, since Monitor has no paths.
 pub fn write_json<T: Serialize>(directory: impl AsFd, file: &str, value: &T) -> Result<()> {
-    use nix::fcntl::{OFlag, openat, renameat};
+    stage_json(&directory, file, value)?;
+    publish_json(&directory, file)
+}
+
+/// The first half of that, which takes longest: nobody sees it yet.
+pub fn stage_json<T: Serialize>(directory: impl AsFd, file: &str, value: &T) -> Result<()> {
+    use nix::fcntl::{OFlag, openat};
     use nix::sys::stat::Mode;
     let temporary = format!("{file}.tmp");
     let bytes = serde_json::to_vec(value)?;
@@ -245,8 +251,13 @@ pub fn write_json<T: Serialize>(directory: impl AsFd, file: &str, value: &T) -> 
     let written = openat(&directory, temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
         .map_err(io::Error::from)
         .and_then(|fd| io::Write::write_all(&mut File::from(fd), &bytes));
-    written.with_context(|| format!("cannot write the container's {file}"))?;
-    renameat(&directory, temporary.as_str(), &directory, file).with_context(|| format!("cannot write the container's {file}"))
+    written.with_context(|| format!("cannot write the container's {file}"))
+}
+
+/// The second half.
+pub fn publish_json(directory: impl AsFd, file: &str) -> Result<()> {
+    nix::fcntl::renameat(&directory, format!("{file}.tmp").as_str(), &directory, file)
+        .with_context(|| format!("cannot write the container's {file}"))
 }
 
 /// A record as it is found in the store.

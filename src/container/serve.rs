@@ -43,6 +43,9 @@ use crate::userns::idmap::IdMaps;
 use checks::Checks;
 use executed::Executed;
 
+/// The record's file of that name.
+const STATE: &str = "state.json";
+
 /// The payload, running.
 pub struct Payload {
     pub init: Child,
@@ -167,13 +170,18 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// The payload is about to run: Clients can connect, and the record says so.
-    pub fn announce(&mut self, init: i32) -> Result<()> {
+    /// While Init works: Clients can connect, and will be heard when the payload runs, as the record is going to say.
+    pub fn prepare(&mut self, init: i32) -> Result<()> {
         if self.listener.is_none() {
             self.listener = Some(sock::listen(self.directory.as_fd(), CONTROL).context("cannot listen for commands")?);
         }
         self.state = self.state.clone().started(init, record::start_time(init))?;
-        self.write()
+        record::stage_json(&self.directory, STATE, &self.state)
+    }
+
+    /// The payload is about to run, says the record.
+    pub fn announce(&mut self) -> Result<()> {
+        record::publish_json(&self.directory, STATE)
     }
 
     /// From here on SIGTERM, by which systemd ends a scope at a logout and when the host goes down, asks for the payload's end in its own
@@ -211,7 +219,7 @@ impl<'a> Server<'a> {
 
     /// Writes the record's state.
     pub fn write(&self) -> Result<()> {
-        record::write_json(&self.directory, "state.json", &self.state)
+        record::write_json(&self.directory, STATE, &self.state)
     }
 
     /// A person wants the container ended, and not only to start it again.

@@ -23,6 +23,15 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
+/// Called by glibc's start, for the `$ORIGIN` of libraries, of which a static program has none. glibc's own asks the kernel for the path of
+/// the program, which takes a hundredth of a container's start. -1: not known.
+// SAFETY: the one symbol of this name: where it is defined, the linker takes none from libc.
+#[cfg(all(not(test), target_env = "gnu"))]
+#[unsafe(no_mangle)]
+extern "C" fn _dl_get_origin() -> *const std::ffi::c_char {
+    std::ptr::without_provenance(usize::MAX)
+}
+
 /// As a program of Rust's expects it: descriptors 0 to 2 are open, and a broken pipe is an error instead of a signal.
 pub fn prepare() {
     let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
