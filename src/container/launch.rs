@@ -26,7 +26,7 @@ use super::stdio::{self, Ends, Origin, Streams};
 use super::wire::{self, FromClient};
 use super::{boot, names, networks, obtain, parse, scope, volume};
 use crate::error::Advise;
-use crate::host::facts::{Caller, kernel};
+use crate::host::facts::{Caller, boot_id, kernel};
 use crate::host::paths::Paths;
 use crate::image::{Hold, Image, Source, Store};
 use crate::network::bridge::join::Join;
@@ -60,7 +60,7 @@ pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller,
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
     let signals = attend::catch_signals(company, options.tty)?;
     let (id, name) = (config.id.clone(), config.name.clone());
-    let state = State::created(&record::boot_id());
+    let state = State::created(&boot_id());
     let launch = Launch { config, published, state, draft: Draft::New(options, held) };
     let mut started = start(launch, company, paths, pending).with_context(|| format!("cannot start \"{name}\""))?;
     boot::enable(paths, &started.config);
@@ -86,7 +86,7 @@ pub fn create(options: &Options, paths: &Paths, caller: &Caller, pending: Pendin
     let overlay = has_overlay(&config, needs_tmpfs(paths)?);
     let draft = make_record(options, paths, &config, plan.maps.root(), overlay)?;
     held.leases.keep();
-    record::write_json(&draft.directory, "state.json", &State::created(&record::boot_id()))?;
+    record::write_json(&draft.directory, record::STATE, &State::created(&boot_id()))?;
     Ok(config.id)
 }
 
@@ -95,7 +95,7 @@ pub fn start_again(record: Record, directory: File, company: &Company, paths: &P
     let config = record.config;
     let signals = attend::catch_signals(company, config.spec.process.terminal)?;
     let name = config.name.clone();
-    let state = State { boot_id: record::boot_id(), restart_count: 0, stopped: false, ..record.state };
+    let state = State { boot_id: boot_id(), restart_count: 0, stopped: false, ..record.state };
     driver::check(&config.network)?;
     let published = of_monitor(&config, ports::bind(&config.ports.iter().map(Wish::from).collect::<Vec<_>>())?);
     let launch = Launch { config, published, state, draft: Draft::Made(record::Draft { path: record.directory, directory }) };
@@ -327,7 +327,7 @@ impl Started {
     fn take_back(&self, paths: &Paths, options: &Options) {
         let _ = self.monitor.wait();
         let path = paths.containers().join(&self.config.id);
-        if !path.join("state.json").exists() {
+        if !path.join(record::STATE).exists() {
             discard(paths, &path, &self.config, options);
         }
     }

@@ -25,10 +25,13 @@ use super::config::Config;
 use super::names;
 use super::state::{Event, Status};
 use crate::error::Advise;
-use crate::host::facts::proc_text;
+use crate::host::facts::{boot_id, proc_text};
 use crate::host::paths::{Paths, make_dirs};
 
-/// How a container is (`state.json`).
+/// The name of the file that says how a container is.
+pub const STATE: &str = "state.json";
+
+/// How a container is ([`STATE`]).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -104,7 +107,7 @@ impl State {
 
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = proc_text(format!("/proc/{pid}/stat"))?;
+    let stat = proc_text(format!("/proc/{pid}/stat")).ok()?;
     // The second field, the name, may hold anything, brackets and spaces too.
     let after_name = stat.rsplit_once(')')?.1;
     after_name.split_whitespace().nth(19)?.parse().ok()
@@ -113,7 +116,7 @@ pub fn start_time(pid: i32) -> Option<u64> {
 /// The processes of the session that `leader` began (proc_pid_stat(5), field 6).
 pub fn session_members(leader: i32) -> Vec<i32> {
     let of = |pid: &i32| {
-        let stat = proc_text(format!("/proc/{pid}/stat"))?;
+        let stat = proc_text(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse::<i32>().ok()
     };
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -123,13 +126,6 @@ pub fn session_members(leader: i32) -> Vec<i32> {
 /// The time as RFC 3339 in UTC.
 pub fn now() -> String {
     humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string()
-}
-
-/// The identity of this boot.
-pub fn boot_id() -> String {
-    static BOOT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let read = || proc_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string();
-    BOOT.get_or_init(read).clone()
 }
 
 /// A record being made: its directory, with the lock on it held.
@@ -245,18 +241,21 @@ pub fn write_json<T: Serialize>(directory: impl AsFd, file: &str, value: &T) -> 
 pub fn stage_json<T: Serialize>(directory: impl AsFd, file: &str, value: &T) -> Result<()> {
     use nix::fcntl::{OFlag, openat};
     use nix::sys::stat::Mode;
-    let temporary = format!("{file}.tmp");
     let bytes = serde_json::to_vec(value)?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-    let written = openat(&directory, temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
+    let written = openat(&directory, staged(file).as_str(), flags, Mode::from_bits_truncate(0o600))
         .map_err(io::Error::from)
         .and_then(|fd| io::Write::write_all(&mut File::from(fd), &bytes));
     written.with_context(|| format!("cannot write the container's {file}"))
 }
 
+fn staged(file: &str) -> String {
+    format!("{file}.tmp")
+}
+
 /// The second half.
 pub fn publish_json(directory: impl AsFd, file: &str) -> Result<()> {
-    nix::fcntl::renameat(&directory, format!("{file}.tmp").as_str(), &directory, file)
+    nix::fcntl::renameat(&directory, staged(file).as_str(), &directory, file)
         .with_context(|| format!("cannot write the container's {file}"))
 }
 
@@ -283,11 +282,11 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some).with_context(|| format!("cannot read {}", directory.join(file).display())),
         };
-        let (Some(config), state) = (read("config.json")?, read("state.json")?) else { return Ok(None) };
+        let (Some(config), state) = (read("config.json")?, read(STATE)?) else { return Ok(None) };
         let broken = |file| format!("{} is damaged", directory.join(file).display());
         let config: Config = serde_json::from_slice(&config).with_context(|| broken("config.json"))?;
         let mut state: State = match state {
-            Some(state) => serde_json::from_slice(&state).with_context(|| broken("state.json"))?,
+            Some(state) => serde_json::from_slice(&state).with_context(|| broken(STATE))?,
             None => State::created(&boot_id()),
         };
         if !alive {

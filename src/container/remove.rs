@@ -21,6 +21,7 @@ use super::watch::Watch;
 use super::wire::FromClient;
 use super::wire::milestone;
 use crate::error::Advise;
+use crate::host::facts::boot_id;
 use crate::host::paths::Paths;
 use crate::host::tree;
 use crate::network::bridge::leases;
@@ -129,7 +130,7 @@ pub fn end_payload(record: &Record) {
     let Some((pid, start)) = record.state.pid.zip(record.state.pid_start) else { return };
     let Ok(pidfd) = process::pidfd_open(pid) else { return };
     // Between the two looks the number cannot change hands: the pidfd holds the process it was opened on.
-    if record.state.boot_id == record::boot_id() && record::start_time(pid) == Some(start) {
+    if record.state.boot_id == boot_id() && record::start_time(pid) == Some(start) {
         let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
         let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         while matches!(poll(&mut set, PollTimeout::NONE), Err(nix::errno::Errno::EINTR)) {}

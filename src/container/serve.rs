@@ -43,9 +43,6 @@ use crate::userns::idmap::IdMaps;
 use checks::Checks;
 use executed::Executed;
 
-/// The record's file of that name.
-const STATE: &str = "state.json";
-
 /// The payload, running.
 pub struct Payload {
     pub init: Child,
@@ -176,12 +173,12 @@ impl<'a> Server<'a> {
             self.listener = Some(sock::listen(self.directory.as_fd(), CONTROL).context("cannot listen for commands")?);
         }
         self.state = self.state.clone().started(init, record::start_time(init))?;
-        record::stage_json(&self.directory, STATE, &self.state)
+        record::stage_json(&self.directory, record::STATE, &self.state)
     }
 
     /// The payload is about to run, says the record.
     pub fn announce(&mut self) -> Result<()> {
-        record::publish_json(&self.directory, STATE)
+        record::publish_json(&self.directory, record::STATE)
     }
 
     /// From here on SIGTERM, by which systemd ends a scope at a logout and when the host goes down, asks for the payload's end in its own
@@ -219,7 +216,7 @@ impl<'a> Server<'a> {
 
     /// Writes the record's state.
     pub fn write(&self) -> Result<()> {
-        record::write_json(&self.directory, STATE, &self.state)
+        record::write_json(&self.directory, record::STATE, &self.state)
     }
 
     /// A person wants the container ended, and not only to start it again.

@@ -16,6 +16,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use super::record::{self, Record, State};
 use super::state::Status;
 use crate::error::Advise;
+use crate::host::facts::boot_id;
 use crate::rootfs::inroot;
 use crate::sys::process;
 
@@ -58,7 +59,7 @@ impl Watch {
 
     /// Whether the container has ended by now.
     pub fn has_ended(&mut self) -> Result<bool> {
-        let Some(bytes) = inroot::read(self.directory.as_fd(), Path::new("state.json"), STATE_LIMIT)? else {
+        let Some(bytes) = inroot::read(self.directory.as_fd(), Path::new(record::STATE), STATE_LIMIT)? else {
             return Ok(self.is_abandoned());
         };
         let state: State = serde_json::from_slice(&bytes).context("state.json is damaged")?;
@@ -122,7 +123,7 @@ impl Watch {
                 Some(_) if closed => {}
                 Some(name) => {
                     changed = true;
-                    look |= name == "state.json";
+                    look |= name == record::STATE;
                 }
             }
         }
@@ -138,5 +139,5 @@ fn payload(state: &State) -> Option<OwnedFd> {
     let (pid, start) = state.pid.zip(state.pid_start)?;
     let pidfd = process::pidfd_open(pid).ok()?;
     // Between the two looks the number cannot change hands: the pidfd holds the process it was opened on.
-    (state.boot_id == record::boot_id() && record::start_time(pid) == Some(start)).then_some(pidfd)
+    (state.boot_id == boot_id() && record::start_time(pid) == Some(start)).then_some(pidfd)
 }

@@ -1,7 +1,8 @@
 //! Facts about the caller and the kernel, read when asked for: nothing here is on the path of `run` unless it is used.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Who called `rl`.
 #[derive(Debug, Clone)]
@@ -49,14 +50,20 @@ fn parse_release(release: &str) -> (u32, u32) {
 
 /// The value of a sysctl as a number, `name` with slashes: `kernel/unprivileged_userns_clone`. None where it does not exist.
 pub fn sysctl(name: &str) -> Option<i64> {
-    proc_text(Path::new("/proc/sys").join(name))?.trim().parse().ok()
+    proc_text(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
 }
 
-/// A file of the kernel's, which says nothing of its size: read at once, and not in growing pieces. None where it does not exist.
-pub fn proc_text(path: impl AsRef<Path>) -> Option<String> {
+/// A file of the kernel's, which says nothing of its size: read at once, and not in growing pieces.
+pub fn proc_text(path: impl AsRef<Path>) -> io::Result<String> {
     let mut text = String::with_capacity(1 << 10);
-    std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)).ok()?;
-    Some(text)
+    std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map(|_| text)
+}
+
+/// The identity of this boot.
+pub fn boot_id() -> String {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    let read = || proc_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string();
+    BOOT.get_or_init(read).clone()
 }
 
 /// A program of the host: where distributions put it first, then `$PATH`.

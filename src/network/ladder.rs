@@ -21,6 +21,7 @@ use super::mode::{Gateway, Method, NetworkMode, Pasta, Slirp};
 use super::{carrier, driver, embedded};
 use crate::error::{Advise, Failure};
 use crate::host::debug;
+use crate::host::facts::boot_id;
 use crate::sys::process::{self, Fork, ns};
 use crate::sys::sock;
 
@@ -104,7 +105,7 @@ impl Tried {
 
 /// From the cache, or by trying.
 fn tried(runtime: &Path) -> Result<Tried> {
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string();
+    let boot_id = boot_id();
     if let Some(known) = known(runtime, &boot_id) {
         return Ok(known);
     }

@@ -253,8 +253,8 @@ impl Builder {
         }
     }
 
-    /// Files of /dev's tmpfs without a name there once they are bound (before, the kernel wants one): a read-only or full root does not matter. (Not of a
-    /// tmpfs of their own: kernels before 6.15 clone nothing from a mount that is not attached.)
+    /// Files of /dev's tmpfs without a name there once they are bound (before, the kernel wants one): a read-only or full root does not
+    /// matter. (Not of a tmpfs of their own: kernels before 6.15 clone nothing from a mount that is not attached.)
     fn etc(&self, files: &[(&'static str, String)]) -> Result<()> {
         let dev = &self.dev.as_ref().context("no /dev")?.mount;
         for (name, text) in files {
@@ -331,16 +331,16 @@ impl Builder {
         let Some((tree, rest)) = self.kernel_path(path)? else { return Ok(()) };
         let Some(target) = existing(tree, rest)? else { return Ok(()) };
         let is_directory = inroot::file_type(target.as_fd())? == SFlag::S_IFDIR;
-        let cover = if is_directory { &self.empty } else { &self.null };
+        let cover = if is_directory { &mut self.empty } else { &mut self.null };
         if let Some(cover) = cover {
             return Ok(mount::attach(mount::clone_tree(cover.as_fd(), c"", false)?.as_fd(), target.as_fd())?);
         }
-        let cover = match is_directory {
+        let made = match is_directory {
             true => tmpfs(&[("mode", "755"), ("size", "0"), ("nr_inodes", "2")], KERNEL_FS | attr::RDONLY)?,
             false => dev::null()?,
         };
-        mount::attach(cover.as_fd(), target.as_fd())?;
-        *(if is_directory { &mut self.empty } else { &mut self.null }) = Some(cover);
+        mount::attach(made.as_fd(), target.as_fd())?;
+        *cover = Some(made);
         Ok(())
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use super::process::Processors;
+
 /// Work that is going on, with a descriptor that stays open meanwhile. To be waited for before this process forks.
 pub struct Beside<'a>(libc::pthread_t, PhantomData<BorrowedFd<'a>>);
 
@@ -27,13 +29,8 @@ pub fn begin<'a>(work: Work, with: Option<BorrowedFd<'a>>) -> io::Result<Beside<
         libc::pthread_attr_setstacksize(&raw mut attributes, STACK);
         // What is done there does not go deep.
         libc::pthread_attr_setguardsize(&raw mut attributes, 0);
-        let mut elsewhere: libc::cpu_set_t = std::mem::zeroed();
-        let here = libc::sched_getcpu();
-        if here >= 0 && libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut elsewhere) == 0 {
-            libc::CPU_CLR(here as usize, &mut elsewhere);
-            if libc::CPU_COUNT(&elsewhere) > 0 {
-                libc::pthread_attr_setaffinity_np(&raw mut attributes, size_of::<libc::cpu_set_t>(), &raw const elsewhere);
-            }
+        if let Some(elsewhere) = Processors::elsewhere() {
+            libc::pthread_attr_setaffinity_np(&raw mut attributes, size_of::<libc::cpu_set_t>(), elsewhere.raw());
         }
         let mut thread: libc::pthread_t = std::mem::zeroed();
         // The task is the thread's from here on, and never freed: that would give it a heap of its own.

@@ -284,34 +284,26 @@ pub fn put_at(fd: BorrowedFd, place: RawFd) -> io::Result<()> {
 pub struct Processors(libc::cpu_set_t);
 
 impl Processors {
-    /// Those that this process may run on; None where that cannot be known.
-    pub fn allowed() -> Option<Processors> {
-        // SAFETY: cpu_set_t is plain data for which zero is valid; the kernel writes at most the size given.
+    /// Those that this process may run on but for the one that it is on. None where there is no other, or nothing is known. A new process, or
+    /// thread, begins on its maker's processor and waits there until the maker sleeps, up to a tick: what is meant to run beside us has
+    /// to be sent away.
+    pub fn elsewhere() -> Option<Processors> {
+        // SAFETY: cpu_set_t is plain data for which zero is valid; the kernel writes at most the size given; the macros bound their index.
         unsafe {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
-            (libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) == 0).then_some(Processors(set))
-        }
-    }
-
-    /// The same without the one that this process is on; None where there is no other.
-    pub fn elsewhere() -> Option<Processors> {
-        let mut others = Processors::allowed()?;
-        // SAFETY: the macros bound their index, and only read and write the set.
-        unsafe {
             let here = libc::sched_getcpu();
-            if here < 0 {
+            if here < 0 || libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) < 0 {
                 return None;
             }
-            libc::CPU_CLR(here as usize, &mut others.0);
-            (libc::CPU_COUNT(&others.0) > 0).then_some(others)
+            libc::CPU_CLR(here as usize, &mut set);
+            (libc::CPU_COUNT(&set) > 0).then_some(Processors(set))
         }
     }
 
-    /// Bars a process from all others (0: this one), for as long as it lives. A new process begins on its maker's processor and waits there until the
-    /// maker sleeps, up to a tick: what is meant to run beside us has to be sent away. A hint: it may fail.
+    /// Bars a process from all others, for as long as it lives. A hint: it may fail.
     pub fn keep(&self, pid: i32) {
         // SAFETY: the kernel reads at most the size given.
-        unsafe { libc::sched_setaffinity(pid, size_of::<libc::cpu_set_t>(), &raw const self.0) };
+        unsafe { libc::sched_setaffinity(pid, size_of::<libc::cpu_set_t>(), self.raw()) };
     }
 
     /// As sched_setaffinity(2) takes it.

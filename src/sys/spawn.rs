@@ -21,15 +21,15 @@ struct Program {
     failed: u8,
 }
 
-/// Starts a program with an empty environment, on `processors` where they are given; it shares stdin and stdout with us. Returns before it is
-/// loaded: an exit code of `failed` may mean that it could not be.
-pub fn program(argv: &[CString], stderr: BorrowedFd, processors: Option<Processors>, failed: u8) -> io::Result<Child> {
-    let words: &'static [CString] = argv.to_vec().leak();
-    let argv = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
-    child(0, become_program, Program { argv, stderr: stderr.as_raw_fd(), processors, failed }, |program, pid| {
-        // It may wait for us to sleep, or run already.
-        program.processors.iter().for_each(|processors| processors.keep(pid));
-    })
+/// Starts a program with an empty environment, on `processors` where they are given; it shares stdin and stdout with us. Returns before
+/// it is loaded: an exit code of `failed` may mean that it could not be.
+pub fn program(argv: Vec<CString>, stderr: BorrowedFd, processors: Option<Processors>, failed: u8) -> io::Result<Child> {
+    let argv = argv.leak().iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+    let program: &Program = Box::leak(Box::new(Program { argv, stderr: stderr.as_raw_fd(), processors, failed }));
+    let child = child(0, become_program, program)?;
+    // It may wait for us to sleep, or run already.
+    program.processors.iter().for_each(|processors| processors.keep(child.pid));
+    Ok(child)
 }
 
 extern "C" fn become_program(program: &'static Program) -> ! {
@@ -50,7 +50,7 @@ extern "C" fn become_program(program: &'static Program) -> ! {
 
 /// Starts a child that only exists, in the new namespaces of `flags`, until the other end of `until` is closed. It is called `comm`.
 pub fn existence(flags: u64, until: BorrowedFd, comm: &str) -> io::Result<Child> {
-    child(flags, exist, (until.as_raw_fd(), CString::new(comm)?), |_, _| ())
+    child(flags, exist, Box::leak(Box::new((until.as_raw_fd(), CString::new(comm)?))))
 }
 
 extern "C" fn exist((until, comm): &'static (RawFd, CString)) -> ! {
@@ -67,8 +67,7 @@ extern "C" fn exist((until, comm): &'static (RawFd, CString)) -> ! {
 }
 
 /// Starts `life` on a stack of its own.
-fn child<T>(flags: u64, life: extern "C" fn(&'static T) -> !, with: T, then: fn(&T, i32)) -> io::Result<Child> {
-    let with: &'static T = Box::leak(Box::new(with));
+fn child<T>(flags: u64, life: extern "C" fn(&'static T) -> !, with: &'static T) -> io::Result<Child> {
     let stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>()).leak().as_mut_ptr();
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
@@ -85,7 +84,6 @@ fn child<T>(flags: u64, life: extern "C" fn(&'static T) -> !, with: T, then: fn(
     if result < 0 {
         return Err(io::Error::from_raw_os_error(-result as i32));
     }
-    then(with, result as i32);
     // SAFETY: the kernel stored a new descriptor that nobody else owns.
     Ok(Child { pid: result as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
 }
@@ -190,8 +188,9 @@ mod tests {
     #[test]
     fn a_program_has_its_arguments_no_environment_and_the_stderr_that_it_is_given() {
         let (mut read, write) = io::pipe().unwrap();
-        let words = ["/bin/sh", "-c", "echo \"$1:$HOME\" >&2; exit 3", "sh", "word"].map(|word| CString::new(word).unwrap());
-        let child = program(&words, write.as_fd(), Processors::allowed(), 127).unwrap();
+        let words =
+            ["/bin/sh", "-c", "echo \"$1:$HOME\" >&2; exit 3", "sh", "word"].map(|word| CString::new(word).unwrap()).to_vec();
+        let child = program(words, write.as_fd(), Processors::elsewhere(), 127).unwrap();
         drop(write);
         let mut said = String::new();
         read.read_to_string(&mut said).unwrap();
@@ -201,7 +200,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_ends_with_the_code_for_that() {
         let (_read, write) = io::pipe().unwrap();
-        let child = program(&[c"/no/such/program".into()], write.as_fd(), None, 127).unwrap();
+        let child = program(vec![c"/no/such/program".into()], write.as_fd(), None, 127).unwrap();
         assert_eq!(child.wait().unwrap(), Exit::Code(127));
     }
 

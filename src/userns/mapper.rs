@@ -1,7 +1,8 @@
 //! Mapper: a child that does nothing but exist in a new user namespace until its id maps are written.
 //!
 //! Started by Client (or whoever needs U first), or by a Worker for a namespace nested in U. Namespaces: user, a new one, and otherwise
-//! its maker's. Owns one end of a socket pair, and waits on it for its end. newuidmap and newgidmap, which take most of the time, work on it side by side.
+//! its maker's. Owns one end of a socket pair, and waits on it for its end. newuidmap and newgidmap, which take most of the time, work
+//! on it side by side.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -43,7 +44,7 @@ impl Helper {
         let words = [program.display().to_string(), mapper.to_string()].into_iter().chain(numbers);
         let argv = words.map(CString::new).collect::<Result<Vec<_>, _>>().with_context(purpose)?;
         let (stderr, childs_stderr) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).with_context(purpose)?;
-        let child = spawn::program(&argv, childs_stderr.as_fd(), on, EXIT_NOT_FOUND).with_context(purpose)?;
+        let child = spawn::program(argv, childs_stderr.as_fd(), on, EXIT_NOT_FOUND).with_context(purpose)?;
         Ok(Helper { name, child, stderr })
     }
 

@@ -94,7 +94,7 @@ impl Prospect {
             Prospect::Ready(userns) => userns.join(),
             Prospect::Making { plan, registry, watch } => {
                 let (namespace, made) = watch.finish()?;
-                Userns { namespace, plan, registry, until_joined: Some(made), nested: None, _sharing: None }.join()
+                Userns::new(namespace, plan, registry, Some(made)).join()
             }
         }
     }
@@ -115,7 +115,7 @@ pub fn begin(caller: &Caller, runtime: &Path) -> Result<Pending> {
         lock.lock_shared().with_context(busy)?;
         if let Some(namespace) = live_member(&registry) {
             let until_joined = Some(Made { lock, mapper: None });
-            return Ok(Pending::Ready(Userns { namespace, plan, registry, until_joined, nested: None, _sharing: None }));
+            return Ok(Pending::Ready(Userns::new(namespace, plan, registry, until_joined)));
         }
         // Others may come between: this gives up the one lock before it waits for the other.
         lock.lock().with_context(busy)?;
@@ -187,8 +187,8 @@ impl Pending {
         }
     }
 
-    /// In the parent of that child: waits until the maps are written where they are being, and hears why they are not. What is returned is to be
-    /// dropped when nothing else has to be done, for then the Mapper is waited for.
+    /// In the parent of that child: waits until the maps are written where they are being, and hears why they are not. What is returned is
+    /// to be dropped when nothing else has to be done, for then the Mapper is waited for.
     pub fn left_to_child(self) -> Result<Option<Made>> {
         match self {
             Pending::Ready(_) => Ok(None),
@@ -202,13 +202,17 @@ impl Pending {
             Pending::Ready(userns) => Ok(userns),
             Pending::Making { plan, registry, making } => {
                 let (namespace, made) = making.finish()?;
-                Ok(Userns { namespace, plan, registry, until_joined: Some(made), nested: None, _sharing: None })
+                Ok(Userns::new(namespace, plan, registry, Some(made)))
             }
         }
     }
 }
 
 impl Userns {
+    fn new(namespace: OwnedFd, plan: Plan, registry: PathBuf, until_joined: Option<Made>) -> Userns {
+        Userns { namespace, plan, registry, until_joined, nested: None, _sharing: None }
+    }
+
     /// Makes or joins U, waiting, for somebody who will be no member.
     pub fn open(caller: &Caller, runtime: &Path) -> Result<Userns> {
         let mut userns = begin(caller, runtime)?.finish()?;
@@ -239,7 +243,7 @@ impl Userns {
         }
         let namespace = self.namespace.try_clone().context("cannot keep the user namespace")?;
         let (plan, registry, until_joined) = (self.plan.clone(), self.registry.clone(), self.until_joined.take());
-        self._sharing = Some(Sharing::start(Userns { namespace, plan, registry, until_joined, nested: None, _sharing: None })?);
+        self._sharing = Some(Sharing::start(Userns::new(namespace, plan, registry, until_joined))?);
         Ok(())
     }
 
