@@ -404,11 +404,8 @@ fn narrow_networks(rl: &Rl) {
 fn no_address_is_taken(rl: &Rl, before: &HostState, what: &str) {
     eventually(&format!("nothing is listed after {what}"), || listed(rl).is_empty());
     for network in ["front", "back"] {
-        assert_eq!(
-            rl.sh(&["--network", network], "ip -o -4 addr show dev eth0 | wc -l").ok().stdout(),
-            "1",
-            "{network} after {what}"
-        );
+        let joined = rl.sh(&["--network", network], "ip -o -4 addr show dev eth0 | wc -l");
+        assert_eq!((joined.stdout(), joined.stderr()), ("1", ""), "{network} after {what}");
         assert_eq!(
             rl.cmd(["network", "inspect", "-f", "{{len .Containers}}", network]).ok().stdout(),
             "0",
@@ -436,6 +433,62 @@ fn a_start_on_a_network_that_dies_leaves_no_address_taken() {
     };
     let deadly = milestones_of(&[RUN, NETWORK].concat()).into_iter().filter(died).count();
     assert!(deadly > 12, "{deadly}");
+}
+
+#[test]
+fn a_network_whose_first_container_never_joined_is_free_for_another_user_namespace() {
+    require!(Feature::SubIds, Feature::Image("alpine"));
+    let rl = Rl::alone();
+    assert_failpoints(&rl);
+    rl.cmd(["network", "create", "front"]).ok();
+    let start = |name: &str, milestones: &str| {
+        let mut command = rl.command(["run", "--rm", "--name", name, "--network", "front", &image("alpine"), "true"]);
+        command.env("RL_FAILPOINT", milestones);
+        Background::spawn(command)
+    };
+    let first = start("first", "stop:connector-began-hub,stop:hub-forked");
+    let beginner = Stopped::found("rl[first]: connector");
+    let hub = Stopped::found("rl[front]: hub");
+    drop(beginner);
+    first.finish().code(125);
+    // Nobody is left in that user namespace but the hub, which finds this one waiting and the other gone.
+    let second = start("second", "stop:connector-asked");
+    let newcomer = Stopped::found("rl[second]: connector");
+    hub.go_on();
+    newcomer.go_on();
+    // It asks the hub that it starts itself.
+    Stopped::found("rl[second]: connector").go_on();
+    second.finish().ok();
+}
+
+/// A process that has stopped; it dies with this, or goes on.
+struct Stopped(Pid);
+
+impl Stopped {
+    /// The one with this title; waits until it has.
+    #[track_caller]
+    fn found(title: &str) -> Stopped {
+        let read = |pid: i32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let is_meant = |pid: &i32| read(*pid, "cmdline").starts_with(title) && read(*pid, "stat").contains(") T ");
+        let mut found = None;
+        eventually(&format!("{title} stops"), || {
+            let processes = fs::read_dir("/proc").unwrap().map(Result::unwrap);
+            found = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_meant);
+            found.is_some()
+        });
+        Stopped(Pid::from_raw(found.unwrap()))
+    }
+
+    fn go_on(self) {
+        kill(self.0, Signal::SIGCONT).unwrap();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
 }
 
 #[test]

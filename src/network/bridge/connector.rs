@@ -337,7 +337,10 @@ impl Places<'_> {
             let (conversation, is_ours) = match sock::connect(directory.as_fd(), SOCKET) {
                 Ok(conversation) => (conversation, false),
                 Err(_) => match begin_hub(attachment, directory.as_fd(), &lock, &self.abode)? {
-                    Some(conversation) => (conversation, true),
+                    Some(conversation) => {
+                        milestone("connector-began-hub");
+                        (conversation, true)
+                    }
                     None => continue,
                 },
             };
@@ -346,7 +349,7 @@ impl Places<'_> {
                     return Err(error).context("there is too much to say of it");
                 }
                 // Of one that has ended already the answer tells.
-                _ => {}
+                _ => milestone("connector-asked"),
             }
             match wire::receive::<FromHub>(&conversation) {
                 Ok(Some((FromHub::Joined, fds))) => {

@@ -51,6 +51,8 @@ pub struct Hub {
 struct Connected {
     conversation: OwnedFd,
     member: Option<Member>,
+    /// It is of another user namespace, and waits for our end.
+    foreign: bool,
     watches: bool,
     /// Names on its other networks.
     peers: Vec<Named>,
@@ -64,6 +66,7 @@ pub fn live(attachment: &Attachment, listener: OwnedFd, first: OwnedFd) -> ! {
     let _ = nix::unistd::setsid();
     let _ = nix::unistd::chdir(c"/");
     process::set_title(&Role::Hub.title(&attachment.network), &Role::Hub.comm());
+    milestone("hub-forked");
     let told = first.try_clone();
     let begun = begin(attachment, listener, first);
     milestone("hub-begun");
@@ -108,7 +111,7 @@ fn begin(attachment: &Attachment, listener: OwnedFd, first: OwnedFd) -> Result<E
 
 impl Connected {
     fn new(conversation: OwnedFd) -> Connected {
-        Connected { conversation, member: None, watches: false, peers: Vec::new(), guard: None }
+        Connected { conversation, member: None, foreign: false, watches: false, peers: Vec::new(), guard: None }
     }
 }
 
@@ -119,9 +122,9 @@ impl Hub {
         std::iter::once((self.listener.as_fd(), Source::Newcomer)).chain(connected)
     }
 
-    /// Nobody is on the network any more, or ever came.
+    /// Nobody is on the network any more, or is still to come.
     pub fn is_deserted(&self) -> bool {
-        self.members().next().is_none() && (self.lived || self.connected.len() == 0)
+        self.members().next().is_none() && (self.lived || self.connected.iter().all(|(_, connected)| connected.foreign))
     }
 
     fn members(&self) -> impl Iterator<Item = &Member> {
@@ -265,7 +268,7 @@ impl Engine {
     fn join(&mut self, key: Key, member: Member, log: Option<OwnedFd>) {
         let Some(hub) = &mut self.hub else { return };
         if member.userns != hub.userns {
-            // It waits for our end, which its conversation does not delay.
+            hub.connected.get_mut(key).into_iter().for_each(|connected| connected.foreign = true);
             return self.tell(key, &FromHub::Foreign, false);
         }
         hub.lived = true;
