@@ -405,7 +405,7 @@ fn no_address_is_taken(rl: &Rl, before: &HostState, what: &str) {
     eventually(&format!("nothing is listed after {what}"), || listed(rl).is_empty());
     for network in ["front", "back"] {
         let joined = rl.sh(&["--network", network], "ip -o -4 addr show dev eth0 | wc -l");
-        assert_eq!((joined.stdout(), joined.stderr()), ("1", ""), "{network} after {what}");
+        assert_eq!((joined.status.code(), joined.stdout(), joined.stderr()), (Some(0), "1", ""), "{network} after {what}");
         assert_eq!(
             rl.cmd(["network", "inspect", "-f", "{{len .Containers}}", network]).ok().stdout(),
             "0",
