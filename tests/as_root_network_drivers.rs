@@ -131,9 +131,8 @@ fn servers_outside_are_reached_and_the_hosts_loopback_is_not() {
         for wanted in [&format!("inet {address}/24"), &format!("{address}\t"), "over udp"] {
             assert!(seen.stdout().contains(wanted), "{name}: {wanted}: {seen}");
         }
-        // Not counted: on some kernels this pasta hands the beginning of a stream over twice.
         let (outside, inside) = seen.stdout().split_once("loopback:").unwrap_or_default();
-        assert!(outside.contains("hello from outside") && inside.trim().is_empty(), "{name}: {seen}");
+        assert!(greeted(outside) && inside.trim().is_empty(), "{name}: {seen}");
     }
 }
 
@@ -148,8 +147,13 @@ fn the_hosts_loopback_is_opened_by_name() {
         ("pasta:--map-gw,-a,10.9.8.7,-n,24,-g,10.9.8.1", "host.containers.internal"),
     ] {
         let seen = user.sh(&["--network", network], &format!("nc -w 3 {name} {} </dev/null", inner.port())).ok();
-        assert_eq!(seen.stdout(), "hello from outside", "{network}");
+        assert!(greeted(seen.stdout()), "{network}: {seen}");
     }
+}
+
+/// Not counted: on some kernels this pasta hands the beginning of a stream over twice.
+fn greeted(said: &str) -> bool {
+    said.lines().any(|line| line == "hello from outside")
 }
 
 #[test]
