@@ -1,4 +1,5 @@
-//! Has the linker strip the release, and put side by side what a container's start executes (benches/order).
+//! Has the linker strip the release, and put side by side what a container's start executes (benches/order). Tells whether the program may
+//! have a start of its own.
 
 fn main() {
     println!("cargo:rerun-if-changed=benches/start.order");
@@ -7,9 +8,17 @@ fn main() {
     if std::env::var("OPT_LEVEL").as_deref() == Ok("s") && std::env::var_os("RL_SYMBOLS").is_none() {
         println!("cargo:rustc-link-arg-bins=-Wl,--strip-all");
     }
+    println!("cargo:rustc-check-cfg=cfg(own_start)");
+    if std::env::var("TARGET").as_deref() != Ok("x86_64-unknown-linux-gnu") {
+        return;
+    }
     // The one target whose linker is LLD unless somebody has chosen another; only LLD knows the option.
-    if std::env::var("TARGET").as_deref() == Ok("x86_64-unknown-linux-gnu") {
-        println!("cargo:rustc-link-arg-bins=-Wl,--symbol-ordering-file={}/benches/start.order", env!("CARGO_MANIFEST_DIR"));
-        println!("cargo:rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
+    println!("cargo:rustc-link-arg-bins=-Wl,--symbol-ordering-file={}/benches/start.order", env!("CARGO_MANIFEST_DIR"));
+    println!("cargo:rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
+    // src/sys/start.rs takes the place of a part of glibc, and is made for one version of it: the one that is here, where that is linked.
+    let version = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let known = version.is_ok_and(|version| version.stdout.trim_ascii() == b"glibc 2.36");
+    if known && std::env::var("HOST") == std::env::var("TARGET") {
+        println!("cargo:rustc-cfg=own_start");
     }
 }

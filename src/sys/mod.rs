@@ -14,6 +14,8 @@ pub mod packet;
 pub mod process;
 pub mod sock;
 pub mod spawn;
+#[cfg(own_start)]
+mod start;
 pub mod time;
 pub mod trampoline;
 pub mod tty;
