@@ -398,7 +398,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__create)
-            opts="-i -t -e -w -u -h -l -v -p -P -m -c -q -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --dns-search --dns-option --network --ip --ip6 --network-alias --link --egress --egress-allow --egress-log --publish --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --log-level --help"
+            opts="-i -t -e -w -u -h -l -v -p -q -P -m -c -h --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --init --read-only --volume --mount --network --publish --quiet --cidfile --tmpfs --add-host --dns --dns-search --dns-option --ip --ip6 --network-alias --link --egress --egress-allow --egress-log --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -456,14 +456,6 @@ _rl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --cidfile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tmpfs)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --volume)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -473,6 +465,26 @@ _rl() {
                     return 0
                     ;;
                 --mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --publish)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cidfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tmpfs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -489,10 +501,6 @@ _rl() {
                     return 0
                     ;;
                 --dns-option)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --network)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -517,14 +525,6 @@ _rl() {
                     return 0
                     ;;
                 --egress-allow)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --publish)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2000,7 +2000,7 @@ _rl() {
             return 0
             ;;
         rl__subcmd__run)
-            opts="-d -i -t -e -w -u -h -l -v -p -P -m -c -q -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --cidfile --init --read-only --tmpfs --volume --mount --add-host --dns --dns-search --dns-option --network --ip --ip6 --network-alias --link --egress --egress-allow --egress-log --publish --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --quiet --root --log-level --help"
+            opts="-d -i -t -e -w -u -h -l -v -p -q -P -m -c -h --detach --detach-keys --sig-proxy --interactive --tty --rm --name --env --env-file --workdir --user --entrypoint --hostname --label --init --read-only --volume --mount --network --publish --quiet --cidfile --tmpfs --add-host --dns --dns-search --dns-option --ip --ip6 --network-alias --link --egress --egress-allow --egress-log --expose --publish-all --ulimit --shm-size --log-driver --log-opt --stop-signal --stop-timeout --restart --device --group-add --umask --pid --ipc --uts --cgroupns --cgroups --cgroup-manager --cgroup-parent --cgroup-conf --oom-score-adj --sdnotify --memory --memory-reservation --memory-swap --cpus --cpu-shares --cpu-quota --cpu-period --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps --device-read-iops --device-write-iops --kernel-memory --memory-swappiness --oom-kill-disable --cpu-rt-period --cpu-rt-runtime --health-cmd --health-interval --health-timeout --health-retries --health-start-period --health-start-interval --health-on-failure --no-healthcheck --systemd --cap-add --cap-drop --privileged --userns --pull --platform --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2066,14 +2066,6 @@ _rl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --cidfile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tmpfs)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --volume)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2083,6 +2075,26 @@ _rl() {
                     return 0
                     ;;
                 --mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --publish)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cidfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tmpfs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2099,10 +2111,6 @@ _rl() {
                     return 0
                     ;;
                 --dns-option)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --network)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2127,14 +2135,6 @@ _rl() {
                     return 0
                     ;;
                 --egress-allow)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --publish)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -79,15 +79,16 @@ complete -c rl -n "__fish_rl_using_subcommand run" -s u -l user -d 'User to run 
 complete -c rl -n "__fish_rl_using_subcommand run" -l entrypoint -d 'Replace the image\'s entrypoint; "" removes it' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s h -l hostname -d 'Host name in the container (default: its short id)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s l -l label -d 'Attach a label' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l cidfile -d 'Write the container\'s id to a file, which must not exist yet' -r -F
-complete -c rl -n "__fish_rl_using_subcommand run" -l tmpfs -d 'Mount a tmpfs' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -s v -l volume -d 'Mount a directory or file of the host, or a named volume (made if missing)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l cidfile -d 'Write the container\'s id to a file, which must not exist yet' -r -F
+complete -c rl -n "__fish_rl_using_subcommand run" -l tmpfs -d 'Mount a tmpfs' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l add-host -d 'Add a line to /etc/hosts; NAME:host-gateway names the host, and opens its loopback' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns -d 'Name server for /etc/resolv.conf' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ip -d 'Address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ip6 -d 'IPv6 address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l network-alias -d 'Another name for others on the networks of yours' -r
@@ -95,10 +96,9 @@ complete -c rl -n "__fish_rl_using_subcommand run" -l link -d 'Call another cont
 complete -c rl -n "__fish_rl_using_subcommand run" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress. Containers on the same network of yours reach each other all the same' -r -f -a "deny\t'Nothing but what --egress-allow names'
 allow\t'Everything'"
 complete -c rl -n "__fish_rl_using_subcommand run" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l expose -d 'Say that the container serves this port, for --publish-all' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l ulimit -d 'Set a resource limit' -r
-complete -c rl -n "__fish_rl_using_subcommand run" -l shm-size -d 'Size of /dev/shm' -r
+complete -c rl -n "__fish_rl_using_subcommand run" -l shm-size -d 'Size of /dev/shm (default: 64m)' -r
 complete -c rl -n "__fish_rl_using_subcommand run" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
 local\t'Plain lines that keep every byte; five files of 20 MB unless told otherwise'
 journald\t'The host\'s journal'
@@ -180,11 +180,11 @@ complete -c rl -n "__fish_rl_using_subcommand run" -s t -l tty -d 'Give the cont
 complete -c rl -n "__fish_rl_using_subcommand run" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand run" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand run" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand run" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand run" -l egress-log -d 'Note in rl logs --egress what is let out, too'
 complete -c rl -n "__fish_rl_using_subcommand run" -s P -l publish-all -d 'Publish every port that the image or --expose names, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand run" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand run" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
-complete -c rl -n "__fish_rl_using_subcommand run" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand pull" -l platform -d 'The platform of the image (default: this host\'s)' -r
 complete -c rl -n "__fish_rl_using_subcommand pull" -l root -d 'Keep images, containers and volumes in this directory' -r -F
@@ -200,15 +200,16 @@ complete -c rl -n "__fish_rl_using_subcommand create" -s u -l user -d 'User to r
 complete -c rl -n "__fish_rl_using_subcommand create" -l entrypoint -d 'Replace the image\'s entrypoint; "" removes it' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s h -l hostname -d 'Host name in the container (default: its short id)' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s l -l label -d 'Attach a label' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l cidfile -d 'Write the container\'s id to a file, which must not exist yet' -r -F
-complete -c rl -n "__fish_rl_using_subcommand create" -l tmpfs -d 'Mount a tmpfs' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -s v -l volume -d 'Mount a directory or file of the host, or a named volume (made if missing)' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l mount -d 'The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l cidfile -d 'Write the container\'s id to a file, which must not exist yet' -r -F
+complete -c rl -n "__fish_rl_using_subcommand create" -l tmpfs -d 'Mount a tmpfs' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l add-host -d 'Add a line to /etc/hosts; NAME:host-gateway names the host, and opens its loopback' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns -d 'Name server for /etc/resolv.conf' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-search -d 'Search domain for /etc/resolv.conf instead of the host\'s; . for none' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l dns-option -d 'Option for /etc/resolv.conf instead of the host\'s, such as ndots:2' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l network -d 'Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip] for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the host\'s, or container:NAME to share another container\'s' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ip -d 'Address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ip6 -d 'IPv6 address on the network of yours' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l network-alias -d 'Another name for others on the networks of yours' -r
@@ -216,10 +217,9 @@ complete -c rl -n "__fish_rl_using_subcommand create" -l link -d 'Call another c
 complete -c rl -n "__fish_rl_using_subcommand create" -l egress -d 'What the container may reach: deny for nothing but what --egress-allow names. What is refused is refused at once, and noted in rl logs --egress. Containers on the same network of yours reach each other all the same' -r -f -a "deny\t'Nothing but what --egress-allow names'
 allow\t'Everything'"
 complete -c rl -n "__fish_rl_using_subcommand create" -l egress-allow -d 'Let the container reach this and nothing else: HOST[:PORT], *.DOMAIN[:PORT], or ADDRESS[/BITS][:PORT]. HOST stands for the addresses that name servers give the container for it' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -s p -l publish -d 'Publish a port of the container on the host; without HOST on a free one' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l expose -d 'Say that the container serves this port, for --publish-all' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l ulimit -d 'Set a resource limit' -r
-complete -c rl -n "__fish_rl_using_subcommand create" -l shm-size -d 'Size of /dev/shm' -r
+complete -c rl -n "__fish_rl_using_subcommand create" -l shm-size -d 'Size of /dev/shm (default: 64m)' -r
 complete -c rl -n "__fish_rl_using_subcommand create" -l log-driver -d 'Where a detached container\'s output is kept' -r -f -a "json-file\t'Docker\'s JSON lines, unlimited unless told otherwise'
 local\t'Plain lines that keep every byte; five files of 20 MB unless told otherwise'
 journald\t'The host\'s journal'
@@ -300,11 +300,11 @@ complete -c rl -n "__fish_rl_using_subcommand create" -s t -l tty -d 'Give the c
 complete -c rl -n "__fish_rl_using_subcommand create" -l rm -d 'Remove the container and its anonymous volumes when it ends'
 complete -c rl -n "__fish_rl_using_subcommand create" -l init -d 'Run a reaper as PID 1 that forwards signals and collects orphans'
 complete -c rl -n "__fish_rl_using_subcommand create" -l read-only -d 'Make the container\'s root file system read-only'
+complete -c rl -n "__fish_rl_using_subcommand create" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand create" -l egress-log -d 'Note in rl logs --egress what is let out, too'
 complete -c rl -n "__fish_rl_using_subcommand create" -s P -l publish-all -d 'Publish every port that the image or --expose names, on free ports'
 complete -c rl -n "__fish_rl_using_subcommand create" -l no-healthcheck -d 'Do without the image\'s check'
 complete -c rl -n "__fish_rl_using_subcommand create" -l privileged -d 'All capabilities within the container\'s user namespace and nothing hidden in /proc and /sys. On the host the container is still only you'
-complete -c rl -n "__fish_rl_using_subcommand create" -s q -l quiet -d 'Say nothing of a pull'
 complete -c rl -n "__fish_rl_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rl -n "__fish_rl_using_subcommand start" -l detach-keys -d 'Keys that leave the container running ("" for none)' -r
 complete -c rl -n "__fish_rl_using_subcommand start" -l sig-proxy -d 'Pass signals on to the container; --sig-proxy=false leaves it at the first' -r -f -a "true\t''

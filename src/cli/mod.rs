@@ -200,24 +200,31 @@ fn verb_at(words: &[OsString]) -> Option<usize> {
     }
 }
 
-/// `rl run` by a parser that knows no other verb, and so takes half the time to make. What it does not understand the whole one shall
-/// answer to: help, and mistakes.
+/// `rl run` by a parser that knows no other verb, and of its flags the usual ones if these will do: each halves the time that the parser
+/// takes to be made. What it does not understand the whole one shall answer to: help, and mistakes.
 fn only(words: &[OsString], verb: usize) -> Option<Cli> {
+    let rest: Vec<&OsString> = words[..verb].iter().chain(&words[verb + 1..]).collect();
+    let parsed = alone::<run::Brief>(&rest).map(|(root, log_level, brief)| (root, log_level, brief.into()));
+    let (root, log_level, args) = parsed.or_else(|| alone::<run::Args>(&rest))?;
+    Some(Cli { root, log_level, verb: Verb::Run(Box::new(args)) })
+}
+
+/// The arguments of one verb, with the options of all.
+fn alone<A: clap::Args>(words: &[&OsString]) -> Option<(Option<PathBuf>, LogLevel, A)> {
     #[derive(Parser)]
-    struct Run {
+    struct Alone<A: clap::Args> {
         #[arg(long, env = "RL_ROOT")]
         root: Option<PathBuf>,
         #[arg(long, default_value = "warn")]
         log_level: LogLevel,
         #[command(flatten)]
-        args: run::Args,
+        args: A,
     }
-    let rest = words[..verb].iter().chain(&words[verb + 1..]);
     // Neither is taken apart again, which would take a fifth of the time: the process ends soon.
-    let mut command = ManuallyDrop::new(Run::command());
-    let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(rest).ok()?);
-    let Run { root, log_level, args } = Run::from_arg_matches_mut(&mut matches).ok()?;
-    Some(Cli { root, log_level, verb: Verb::Run(Box::new(args)) })
+    let mut command = ManuallyDrop::new(Alone::<A>::command());
+    let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(words).ok()?);
+    let Alone { root, log_level, args } = Alone::from_arg_matches_mut(&mut matches).ok()?;
+    Some((root, log_level, args))
 }
 
 /// Help and version as they are; a mistake in our words: what, then where to look.
@@ -302,4 +309,46 @@ fn attempt(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<u8> {
 /// The same, and prints the names of those that it worked for.
 fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<u8> {
     attempt(names, |wanted| act(wanted).and_then(|()| output::line(wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn every_parser_of_run_makes_the_same_of_a_command_line() {
+        for (line, is_brief) in [
+            ("rl run alpine", true),
+            (
+                "rl --root /s run -it --rm --name web -e A=1 --env-file f -w / -u 1:2 --entrypoint x -h h -l a=b alpine sh -c --cpus",
+                true,
+            ),
+            (
+                "rl run -d --init --read-only -v a:/a --mount type=tmpfs,target=/t --network none -p 80 -q --sig-proxy=false alpine",
+                true,
+            ),
+            ("rl --log-level=debug run --detach-keys a alpine -- --pid host", true),
+            ("rl run --cpus 2 --rm alpine true", false),
+            ("rl run --rm -itP -m 64m alpine true", false),
+        ] {
+            let words = words(line);
+            let rest: Vec<&OsString> = words.iter().filter(|word| *word != "run").collect();
+            assert_eq!(alone::<run::Brief>(&rest).is_some(), is_brief, "{line}");
+            let only = only(&words, verb_at(&words).unwrap()).unwrap();
+            assert_eq!(format!("{only:?}"), format!("{:?}", Cli::try_parse_from(&words).unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_left_to_the_parser_of_all_verbs() {
+        for line in ["rl run --cpu 2 alpine", "rl run", "rl run --help", "rl run --name -x alpine", "rl run --pid nobody alpine"]
+        {
+            let words = words(line);
+            assert!(only(&words, verb_at(&words).unwrap()).is_none(), "{line}");
+        }
+    }
 }

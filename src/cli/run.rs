@@ -7,7 +7,7 @@ use crate::container::attend::Company;
 use crate::container::boot;
 use crate::container::console::Keys;
 use crate::container::launch;
-use crate::container::options::Options;
+use crate::container::options::{More, Options, Usual};
 use crate::userns::shared;
 
 /// Run a command in a new container
@@ -26,6 +26,23 @@ impl Args {
     /// What the container is to be.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+}
+
+/// The same by the usual flags alone.
+#[derive(Debug, clap::Args)]
+pub struct Brief {
+    #[arg(short, long)]
+    detach: bool,
+    #[command(flatten)]
+    attached: Attached,
+    #[command(flatten)]
+    usual: Usual,
+}
+
+impl From<Brief> for Args {
+    fn from(Brief { detach, attached, usual }: Brief) -> Args {
+        Args { detach, attached, options: Options { usual, more: More::default() } }
     }
 }
 
@@ -50,7 +67,7 @@ impl Attached {
 /// Ends with the container's exit code.
 pub fn run(args: &Args, context: &mut Context) -> Result<u8> {
     let pending = context.pending.take().unwrap_or_else(|| shared::begin(&context.caller, &context.paths.runtime))?;
-    let company = if args.detach { Company::None } else { args.attached.company(args.options.interactive) };
+    let company = if args.detach { Company::None } else { args.attached.company(args.options.usual.interactive) };
     let code = launch::run(&args.options, &company, &context.paths, &context.caller, pending)?;
     if args.detach {
         boot::warn_of_logout(&context.paths, &context.caller);

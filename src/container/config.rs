@@ -31,6 +31,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const DEFAULT_UMASK: u32 = 0o022;
 /// Seconds.
 const STOP_TIMEOUT: u32 = 10;
+/// Bytes.
+const SHM_SIZE: u64 = 64 << 20;
 
 /// A container as its record keeps it (`config.json`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -155,7 +157,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
     let network = network(options, &given)?;
     let hostname = hostname(options, &given);
     let (mut mounts, volumes) = mounts(options, &given)?;
-    let keep_id = options.userns.kept(given.caller);
+    let keep_id = options.more.userns.kept(given.caller);
     let mut process = process(options, &given, &hostname, keep_id)?;
     let systemd = is_systemd(options, &process.args)?;
     if systemd {
@@ -165,7 +167,7 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
     let spec = Spec {
         oci_version: runtime::VERSION.into(),
         process,
-        root: Root { readonly: options.read_only },
+        root: Root { readonly: options.usual.read_only },
         hostname,
         mounts,
         linux: linux(options, &network)?,
@@ -175,29 +177,29 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
     let log = log::Subject {
         id: &given.id,
         name: &given.name,
-        image: &options.image,
+        image: &options.usual.image,
         image_id: &given.image_id,
         labels: &labels,
         env: &spec.process.env,
     };
     Ok(Config {
-        log: LogConfig::new(options.log_driver, &options.log_opt, &log)?,
+        log: LogConfig::new(options.more.log_driver, &options.more.log_opt, &log)?,
         spec,
         volumes,
         keep_id,
         labels,
         stop_signal: stop_signal(options, given.image, systemd)?,
-        stop_timeout: options.stop_timeout,
+        stop_timeout: options.more.stop_timeout,
         restart: restart(options)?,
-        health: options.health.over(given.image)?,
-        sdnotify: options.sdnotify,
+        health: options.more.health.over(given.image)?,
+        sdnotify: options.more.sdnotify,
         create_command: given.create_command,
         systemd,
         id: given.id,
         name: given.name,
-        named: options.name.is_some(),
+        named: options.usual.name.is_some(),
         created: given.created,
-        image: options.image.clone(),
+        image: options.usual.image.clone(),
         image_id: given.image_id,
         image_digest: given.image_digest,
         root: given.root,
@@ -205,23 +207,23 @@ pub fn build(options: &Options, given: Given) -> Result<Config> {
         add_hosts: add_hosts(options, &network, &given.networks)?,
         network,
         networks: given.networks,
-        links: options.link.clone(),
-        dns: options.dns.clone(),
-        dns_search: options.dns_search.clone(),
-        dns_options: options.dns_option.clone(),
+        links: options.more.link.clone(),
+        dns: options.more.dns.clone(),
+        dns_search: options.more.dns_search.clone(),
+        dns_options: options.more.dns_option.clone(),
         exposed_ports: exposed_ports(options, given.image),
         ports: Vec::new(),
-        interactive: options.interactive,
-        auto_remove: options.rm,
-        init: options.init,
-        privileged: options.privileged,
+        interactive: options.usual.interactive,
+        auto_remove: options.usual.rm,
+        init: options.usual.init,
+        privileged: options.more.privileged,
         cgroup: CgroupConfig::of(options),
     })
 }
 
 /// Naming the host as `host-gateway` opens the way there. A network that is another container's takes no settings of its own.
 fn network(options: &Options, given: &Given) -> Result<NetworkMode> {
-    let names_host = options.add_host.iter().any(|(_, address)| *address == addresses::V4.host);
+    let names_host = options.more.add_host.iter().any(|(_, address)| *address == addresses::V4.host);
     Ok(match given.network.clone() {
         NetworkMode::Gateway(mut gateway) => {
             gateway.host_loopback |= names_host;
@@ -232,15 +234,15 @@ fn network(options: &Options, given: &Given) -> Result<NetworkMode> {
             NetworkMode::Slirp(slirp)
         }
         NetworkMode::Container(name) => {
-            let published = !options.publish.is_empty() || options.publish_all;
-            let resolver =
-                [options.dns.is_empty(), options.dns_search.is_empty(), options.dns_option.is_empty()].contains(&false);
+            let published = !options.usual.publish.is_empty() || options.more.publish_all;
+            let resolver = [options.more.dns.is_empty(), options.more.dns_search.is_empty(), options.more.dns_option.is_empty()]
+                .contains(&false);
             let settings = [
-                (options.hostname.is_some(), "--hostname"),
+                (options.usual.hostname.is_some(), "--hostname"),
                 (resolver, "--dns and its kin"),
-                (!options.add_host.is_empty(), "--add-host"),
+                (!options.more.add_host.is_empty(), "--add-host"),
                 (published, "--publish"),
-                (!options.expose.is_empty(), "--expose"),
+                (!options.more.expose.is_empty(), "--expose"),
             ];
             if let Some((_, flag)) = settings.into_iter().find(|(given, _)| *given) {
                 bail!("conflicting options: {flag} and --network container:{name}, whose settings they would be");
@@ -265,7 +267,7 @@ fn add_hosts(options: &Options, network: &NetworkMode, networks: &[Attachment]) 
         Some(host) => Ok((name.clone(), host)),
         None => bail!("host-gateway means nothing on the network {network}"),
     };
-    options.add_host.iter().map(entry).collect()
+    options.more.add_host.iter().map(entry).collect()
 }
 
 /// Of the flags; only the gateway and the hubs of user-defined networks can tell one destination from another.
@@ -274,9 +276,9 @@ fn egress(options: &Options, network: &NetworkMode, networks: &[Attachment]) -> 
     if matches!(network, NetworkMode::Gateway { .. }) {
         hosts.extend(["host.containers.internal", "host.docker.internal"].map(|name| (name.to_string(), addresses::V4.host)));
     }
-    let deny = options.egress.map(|policy| policy == Policy::Deny);
-    let egress = Egress::new(deny, &options.egress_allow, options.egress_log, &hosts)?;
-    let asks_others = !options.dns.is_empty() && !matches!(network, NetworkMode::User(_));
+    let deny = options.more.egress.map(|policy| policy == Policy::Deny);
+    let egress = Egress::new(deny, &options.more.egress_allow, options.more.egress_log, &hosts)?;
+    let asks_others = !options.more.dns.is_empty() && !matches!(network, NetworkMode::User(_));
     if let Some(rule) = egress.as_ref().and_then(Egress::asked).filter(|_| asks_others) {
         // Only of what is asked of the gateway is the answer seen. A hub asks for the container.
         return Err(anyhow!(
@@ -294,7 +296,7 @@ fn egress(options: &Options, network: &NetworkMode, networks: &[Attachment]) -> 
 
 /// The image's, then those of `--expose`.
 fn exposed_ports(options: &Options, image: &ContainerConfig) -> Vec<String> {
-    let asked = options.expose.iter().flat_map(|wishes| &wishes.0);
+    let asked = options.more.expose.iter().flat_map(|wishes| &wishes.0);
     let mut all: Vec<String> = image.exposed_ports.iter().cloned().collect();
     for port in asked.map(|wish| format!("{}/{}", wish.container_port, wish.protocol)) {
         if !all.contains(&port) {
@@ -305,10 +307,10 @@ fn exposed_ports(options: &Options, image: &ContainerConfig) -> Vec<String> {
 }
 
 fn hostname(options: &Options, given: &Given) -> String {
-    let shares_name = options.uts == Share::Host || given.network == NetworkMode::Host;
-    match &options.hostname {
+    let shares_name = options.more.uts == Share::Host || given.network == NetworkMode::Host;
+    match &options.usual.hostname {
         Some(name) => name.clone(),
-        None if options.uts == Share::Private && given.peer.is_some() => {
+        None if options.more.uts == Share::Private && given.peer.is_some() => {
             given.peer.as_ref().map(|(_, hostname)| hostname.clone()).unwrap_or_default()
         }
         None if shares_name => given.hostname.clone(),
@@ -318,45 +320,46 @@ fn hostname(options: &Options, given: &Given) -> String {
 
 fn process(options: &Options, given: &Given, hostname: &str, keep_id: Option<(u32, u32)>) -> Result<Process> {
     let image = given.image;
-    let cwd = options.workdir.clone().or_else(|| Some(image.working_dir.clone()).filter(|d| !d.is_empty()));
+    let cwd = options.usual.workdir.clone().or_else(|| Some(image.working_dir.clone()).filter(|d| !d.is_empty()));
     let cwd = cwd.unwrap_or_else(|| "/".into());
     if !cwd.starts_with('/') {
         bail!("the working directory \"{cwd}\" is invalid: it must be an absolute path");
     }
     // keep-id means to be oneself inside, unless the flags say otherwise.
     let kept = keep_id.map(|(uid, gid)| format!("{uid}:{gid}"));
-    let username = options.user.clone().or(kept).unwrap_or_else(|| image.user.clone());
+    let username = options.usual.user.clone().or(kept).unwrap_or_else(|| image.user.clone());
     Ok(Process {
-        terminal: options.tty,
+        terminal: options.usual.tty,
         user: runtime::User {
             username,
-            additional_groups: options.group_add.clone(),
-            umask: Some(options.umask.unwrap_or(DEFAULT_UMASK)),
+            additional_groups: options.more.group_add.clone(),
+            umask: Some(options.more.umask.unwrap_or(DEFAULT_UMASK)),
         },
         args: command(options, image)?,
         env: environment(options, given, hostname),
         cwd,
-        capabilities: caps::wanted(options.privileged, &options.cap_add, &options.cap_drop)?,
+        capabilities: caps::wanted(options.more.privileged, &options.more.cap_add, &options.more.cap_drop)?,
         rlimits: options
+            .more
             .ulimit
             .iter()
             .map(|u| Rlimit { kind: format!("RLIMIT_{}", u.name.to_uppercase()), soft: u.soft, hard: u.hard })
             .collect(),
         no_new_privileges: false,
-        oom_score_adj: options.oom_score_adj,
+        oom_score_adj: options.more.oom_score_adj,
     })
 }
 
 /// `--entrypoint` takes the image's command along; a command replaces only the image's command.
 fn command(options: &Options, image: &ContainerConfig) -> Result<Vec<String>> {
-    let mut args = match &options.entrypoint {
+    let mut args = match &options.usual.entrypoint {
         Some(entrypoint) if entrypoint.is_empty() => Vec::new(),
         Some(entrypoint) => vec![entrypoint.clone()],
         None => image.entrypoint.clone(),
     };
-    if !options.command.is_empty() {
-        args.extend(options.command.iter().cloned());
-    } else if options.entrypoint.is_none() {
+    if !options.usual.command.is_empty() {
+        args.extend(options.usual.command.iter().cloned());
+    } else if options.usual.entrypoint.is_none() {
         args.extend(image.cmd.iter().cloned());
     }
     if args.first().is_none_or(String::is_empty) {
@@ -370,7 +373,7 @@ fn environment(options: &Options, given: &Given, hostname: &str) -> Vec<String> 
     let mut env = Environment::default();
     env.set("PATH", DEFAULT_PATH);
     env.set("HOSTNAME", hostname);
-    if options.tty {
+    if options.usual.tty {
         env.set("TERM", "xterm");
     }
     for entry in &given.image.env {
@@ -379,7 +382,7 @@ fn environment(options: &Options, given: &Given, hostname: &str) -> Vec<String> 
             env.set(name, value);
         }
     }
-    for entry in given.env_files.iter().chain(&options.env) {
+    for entry in given.env_files.iter().chain(&options.usual.env) {
         match entry.split_once('=') {
             Some((name, value)) if !name.is_empty() => env.set(name, value),
             Some(_) => {}
@@ -409,27 +412,27 @@ impl Environment {
 }
 
 fn linux(options: &Options, network: &NetworkMode) -> Result<Linux> {
-    let mut resources = options.limits.over(&Resources::default(), &block_device)?;
-    resources.unified = options.cgroup_conf.iter().cloned().collect();
+    let mut resources = options.more.limits.over(&Resources::default(), &block_device)?;
+    resources.unified = options.more.cgroup_conf.iter().cloned().collect();
     let own = |kind: &str, share: Share| (share == Share::Private).then(|| kind.to_string());
     let network = if *network == NetworkMode::Host { Share::Host } else { Share::Private };
     let namespaces = [
         Some("user".to_string()),
         Some("mount".to_string()),
-        own("pid", options.pid),
+        own("pid", options.more.pid),
         own("network", network),
-        own("ipc", options.ipc),
-        own("uts", options.uts),
-        own("cgroup", options.cgroupns),
+        own("ipc", options.more.ipc),
+        own("uts", options.more.uts),
+        own("cgroup", options.more.cgroupns),
         Some("time".to_string()),
     ];
-    let paths = |paths: &[&str]| if options.privileged { Vec::new() } else { paths.iter().map(|p| p.to_string()).collect() };
+    let paths = |paths: &[&str]| if options.more.privileged { Vec::new() } else { paths.iter().map(|p| p.to_string()).collect() };
     Ok(Linux {
         namespaces: namespaces.into_iter().flatten().collect(),
-        devices: options.device.iter().map(|d| Device { source: d.source.clone(), path: d.path.clone() }).collect(),
+        devices: options.more.device.iter().map(|d| Device { source: d.source.clone(), path: d.path.clone() }).collect(),
         masked_paths: paths(MASKED_PATHS),
         readonly_paths: paths(READONLY_PATHS),
-        shm_size: options.shm_size,
+        shm_size: options.more.shm_size.unwrap_or(SHM_SIZE),
         resources,
     })
 }
@@ -442,7 +445,7 @@ fn mounts(options: &Options, given: &Given) -> Result<(Vec<Mount>, Vec<VolumeUse
         target: PathBuf::from(target),
         options: Vec::new(),
     });
-    let asked = options.volume.iter().chain(&options.mount).chain(&options.tmpfs);
+    let asked = options.usual.volume.iter().chain(&options.usual.mount).chain(&options.more.tmpfs);
     let count = asked.clone().count();
     for (index, spec) in asked.cloned().chain(of_image).enumerate() {
         check_destination(&spec.target)?;
@@ -474,15 +477,15 @@ fn mount(spec: MountSpec, destination: PathBuf, given: &Given, volumes: &mut Vec
 
 fn labels(options: &Options, image: &ContainerConfig) -> BTreeMap<String, String> {
     let mut labels = image.labels.clone();
-    labels.extend(parse::pairs(&options.label));
+    labels.extend(parse::pairs(&options.usual.label));
     labels
 }
 
 fn restart(options: &Options) -> Result<RestartPolicy> {
-    if options.rm && options.restart != RestartPolicy::No {
-        bail!("--rm and --restart {} exclude each other", options.restart);
+    if options.usual.rm && options.more.restart != RestartPolicy::No {
+        bail!("--rm and --restart {} exclude each other", options.more.restart);
     }
-    Ok(options.restart)
+    Ok(options.more.restart)
 }
 
 /// Where systemd is found, by itself or as init.
@@ -490,15 +493,17 @@ const INITS: [&str; 6] =
     ["/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/usr/local/sbin/init", "init"];
 
 fn is_systemd(options: &Options, args: &[String]) -> Result<bool> {
-    let systemd = match options.systemd {
+    let systemd = match options.more.systemd {
         Systemd::False => false,
         Systemd::Always => true,
-        Systemd::True => args.first().is_some_and(|command| INITS.contains(&command.as_str())) && !options.init,
+        Systemd::True => args.first().is_some_and(|command| INITS.contains(&command.as_str())) && !options.usual.init,
     };
-    if systemd && options.init {
+    if systemd && options.usual.init {
         bail!("--init is in the way of systemd, which must be the first process itself: leave out one of --init and --systemd");
     }
-    if systemd && (options.cgroups == Cgroups::Disabled || options.cgroupns == Share::Host) && options.systemd == Systemd::Always
+    if systemd
+        && (options.more.cgroups == Cgroups::Disabled || options.more.cgroupns == Share::Host)
+        && options.more.systemd == Systemd::Always
     {
         bail!("systemd needs a cgroup of its own: leave out --cgroups disabled and --cgroupns host");
     }
@@ -523,7 +528,7 @@ fn systemd_mounts(mounts: &[Mount]) -> Vec<Mount> {
 const SYSTEMD_STOP: i32 = 37;
 
 fn stop_signal(options: &Options, image: &ContainerConfig, systemd: bool) -> Result<i32> {
-    match (options.stop_signal, image.stop_signal.as_str()) {
+    match (options.more.stop_signal, image.stop_signal.as_str()) {
         (Some(signal), _) => Ok(signal),
         (None, _) if systemd => Ok(SYSTEMD_STOP),
         (None, "") => Ok(libc::SIGTERM),
@@ -549,7 +554,7 @@ mod tests {
 
     fn try_config(args: &[&str], image: &ContainerConfig) -> Result<Config> {
         let given = Given {
-            network: match options(args).network.first() {
+            network: match options(args).usual.network.first() {
                 Some(Asked::Mode(mode)) => mode.clone(),
                 _ => NetworkMode::Gateway(Default::default()),
             },

@@ -51,14 +51,14 @@ const TTY_GROUP: u32 = 5;
 pub fn run(options: &Options, company: &Company, paths: &Paths, caller: &Caller, pending: Pending) -> Result<u8> {
     let attached = matches!(company, Company::Attached { .. });
     if attached {
-        check_terminal(options.tty && options.interactive)?;
+        check_terminal(options.usual.tty && options.usual.interactive)?;
     }
     warn(&pending);
     let (mut config, pending, held) = prepare(options, paths, caller, pending)?;
     let published = publish(options, &mut config)?;
     let published = of_monitor(&config, published);
     // From here on a Ctrl-C is for the payload: it waits in the queue until there is one.
-    let signals = attend::catch_signals(company, options.tty)?;
+    let signals = attend::catch_signals(company, options.usual.tty)?;
     let (id, name) = (config.id.clone(), config.name.clone());
     let state = State::created(&boot_id());
     let launch = Launch { config, published, state, draft: Draft::New(options, held) };
@@ -116,7 +116,7 @@ fn warn(pending: &Pending) {
 /// Decides everything and checks what can be checked; only an image's layers are written, where they are not unpacked yet. They are held
 /// from being removed until the record names them, as are the places on networks.
 fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) -> Result<(Config, Pending, Held)> {
-    if let Some(cidfile) = options.cidfile.as_ref().filter(|file| file.exists()) {
+    if let Some(cidfile) = options.more.cidfile.as_ref().filter(|file| file.exists()) {
         bail!("the container id file {} exists already", cidfile.display());
     }
     check_sources(options)?;
@@ -124,14 +124,14 @@ fn prepare(options: &Options, paths: &Paths, caller: &Caller, pending: Pending) 
     let network = ladder::choose(network.as_ref(), &paths.runtime)?;
     driver::check(&network)?;
     record::make_store(paths, pending.plan().maps.root())?;
-    let source = options.image.parse::<Source>()?;
+    let source = options.usual.image.parse::<Source>()?;
     if let Source::Rootfs(dir) = &source {
         let root = RootSource::Directory(checked_directory(dir)?);
         let (config, leases) = configure(options, paths, (caller, network, &joins), None, root)?;
         return Ok((config, pending, Held { image: None, leases }));
     }
     let store = Store::new(&paths.store);
-    let kept = options.userns.kept((caller.uid, caller.gid));
+    let kept = options.more.userns.kept((caller.uid, caller.gid));
     let (image, mut pending, hold) = obtain::image(&store, &source, options, pending, kept)?;
     let map_id = pending.plan().maps.of_layers(kept).id();
     if !image.missing_layers(&store, &map_id).is_empty() {
@@ -157,8 +157,8 @@ struct Held {
 
 /// Binds the ports that are to be published, and notes them in the configuration.
 fn publish(options: &Options, config: &mut Config) -> Result<Vec<Published>> {
-    let mut wishes: Vec<Wish> = options.publish.iter().flat_map(|wishes| wishes.0.clone()).collect();
-    if options.publish_all {
+    let mut wishes: Vec<Wish> = options.usual.publish.iter().flat_map(|wishes| wishes.0.clone()).collect();
+    if options.more.publish_all {
         wishes.extend(ports::of_exposed(&config.exposed_ports, &wishes)?);
     }
     if !wishes.is_empty() && matches!(config.network, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) {
@@ -200,7 +200,7 @@ pub fn check_terminal(needed: bool) -> Result<()> {
 
 /// A bind's source must exist: Docker's way of making an empty directory hides typing errors.
 fn check_sources(options: &Options) -> Result<()> {
-    for mount in options.volume.iter().chain(&options.mount) {
+    for mount in options.usual.volume.iter().chain(&options.usual.mount) {
         if let parse::MountSource::Host(source) = &mount.source
             && let Err(error) = fs::metadata(source)
         {
@@ -229,7 +229,7 @@ fn configure(
 ) -> Result<(Config, Leases)> {
     let id = random_id()?;
     let (networks, leases) = networks::take(paths, joins, &id)?;
-    let name = options.name.clone().unwrap_or_else(|| names::from_id(&id));
+    let name = options.usual.name.clone().unwrap_or_else(|| names::from_id(&id));
     let none = ContainerConfig::default();
     let peer = match &network {
         NetworkMode::Container(name) => {
@@ -255,7 +255,7 @@ fn configure(
             caller: (caller.uid, caller.gid),
             create_command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
             lookup: &|name| std::env::var(name).ok(),
-            env_files: env_files(&options.env_file)?,
+            env_files: env_files(&options.usual.env_file)?,
             volumes: &paths.volumes(),
             volume_name: &|| random_id().unwrap_or_default(),
         },
@@ -433,7 +433,7 @@ fn has_overlay(config: &Config, on_tmpfs: bool) -> bool {
 /// The record, then what it names: volumes and the container id file. Interrupted between, the record tells what there may be.
 fn make_record(options: &Options, paths: &Paths, config: &Config, owner: (u32, u32), overlay: bool) -> Result<record::Draft> {
     let draft = record::create(paths, config, owner, overlay)?;
-    let made = make_volumes(paths, config, owner).and_then(|()| match &options.cidfile {
+    let made = make_volumes(paths, config, owner).and_then(|()| match &options.more.cidfile {
         Some(file) => fs::File::create_new(file)
             .and_then(|mut file| std::io::Write::write_all(&mut file, config.id.as_bytes()))
             .with_context(|| format!("cannot write the container id file {}", file.display())),
@@ -465,7 +465,7 @@ fn discard(paths: &Paths, path: &Path, config: &Config, options: &Options) {
     for volume in config.volumes.iter().filter(|volume| volume.anonymous) {
         let _ = fs::remove_dir_all(paths.volumes().join(&volume.name));
     }
-    if let Some(cidfile) = &options.cidfile {
+    if let Some(cidfile) = &options.more.cidfile {
         let _ = fs::remove_file(cidfile);
     }
     let _ = fs::remove_dir_all(path);

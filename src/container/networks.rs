@@ -24,17 +24,17 @@ use crate::sys::failpoint::milestone;
 /// What the flags ask for: a mode, or none in particular, or networks. Each of these exists, and is called by its name.
 pub fn asked(options: &Options, paths: &Paths) -> Result<(Option<NetworkMode>, Vec<Join>)> {
     let (mut modes, mut joins) = (Vec::new(), Vec::new());
-    for asked in &options.network {
+    for asked in &options.usual.network {
         match asked {
             Asked::Mode(mode) => modes.push(mode),
             Asked::Join(more) => joins.extend(more.iter().cloned()),
         }
     }
     let particular = [
-        (options.ip.is_some(), "--ip"),
-        (options.ip6.is_some(), "--ip6"),
-        (!options.network_alias.is_empty(), "--network-alias"),
-        (!options.link.is_empty(), "--link"),
+        (options.more.ip.is_some(), "--ip"),
+        (options.more.ip6.is_some(), "--ip6"),
+        (!options.more.network_alias.is_empty(), "--network-alias"),
+        (!options.more.link.is_empty(), "--link"),
     ];
     if joins.is_empty() {
         if let Some((_, flag)) = particular.iter().find(|(given, _)| *given) {
@@ -48,7 +48,7 @@ pub fn asked(options: &Options, paths: &Paths) -> Result<(Option<NetworkMode>, V
     if let Some(mode) = modes.first() {
         bail!("conflicting options: --network {} and --network {mode}, which is none of yours", joins[0].network);
     }
-    if joins.len() > 1 && (options.ip.is_some() || options.ip6.is_some()) {
+    if joins.len() > 1 && (options.more.ip.is_some() || options.more.ip6.is_some()) {
         return Err(anyhow!("--ip and --ip6 say nothing of which network they are for"))
             .hint(|| format!("--network {}:ip=…", joins[0].network));
     }
@@ -57,9 +57,9 @@ pub fn asked(options: &Options, paths: &Paths) -> Result<(Option<NetworkMode>, V
         if joins[..at].iter().any(|other| other.network == joins[at].network) {
             bail!("the network \"{}\" is asked for twice", joins[at].network);
         }
-        joins[at].aliases.extend(options.network_alias.iter().cloned());
-        joins[at].v4 = joins[at].v4.or(options.ip);
-        joins[at].v6 = joins[at].v6.or(options.ip6);
+        joins[at].aliases.extend(options.more.network_alias.iter().cloned());
+        joins[at].v4 = joins[at].v4.or(options.more.ip);
+        joins[at].v6 = joins[at].v6.or(options.more.ip6);
     }
     Ok((Some(NetworkMode::User(joins[0].network.clone())), joins))
 }

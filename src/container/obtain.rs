@@ -15,11 +15,12 @@ use crate::image::{self, Hold, Image, Reference, Source, Store};
 use crate::userns::shared::Pending;
 
 /// When to ask the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Policy {
     /// Every time; only what has changed is downloaded
     Always,
     /// When the image is not at hand
+    #[default]
     Missing,
     /// Never
     Never,
@@ -40,12 +41,12 @@ pub fn image(
     let Source::Registry(reference) = source else {
         return Ok((image::open(store, source)?, pending, hold));
     };
-    let asks = matches!(options.pull, Policy::Always | Policy::Newer);
+    let asks = matches!(options.more.pull, Policy::Always | Policy::Newer);
     let here = at_hand(store, reference, options);
     if let (false, Some(image)) = (asks, &here) {
         return Ok((image.clone(), pending, hold));
     }
-    if options.pull == Policy::Never {
+    if options.more.pull == Policy::Never {
         return Err(anyhow!("no such image: {}", reference.familiar())).hint(|| format!("rl pull {}", reference.familiar()));
     }
     let config = Config::load()?;
@@ -55,20 +56,20 @@ pub fn image(
     }
     // What is pulled is leased meanwhile, and naming it needs the store for itself.
     drop(hold);
-    if here.is_none() && !options.quiet {
+    if here.is_none() && !options.usual.quiet {
         eprintln!("Unable to find image '{}' locally", reference.familiar());
     }
     let mut userns = pending.finish()?;
-    let order = Order { reference, config: &config, platform: options.platform.as_ref(), quiet: options.quiet };
+    let order = Order { reference, config: &config, platform: options.more.platform.as_ref(), quiet: options.usual.quiet };
     match pull::pull(store, &order, &mut userns, kept) {
         Ok(pulled) => {
             events::of_image(store.root(), "pull", &reference.familiar(), &reference.familiar_name());
             pulled.warnings.iter().for_each(|warning| eprintln!("rl: {warning}"));
-            if !options.quiet {
+            if !options.usual.quiet {
                 pulled.summary(reference).iter().for_each(|line| eprintln!("{line}"));
             }
         }
-        Err(error) if options.pull == Policy::Newer && here.is_some() => {
+        Err(error) if options.more.pull == Policy::Newer && here.is_some() => {
             eprintln!("rl: {}; going on with the one at hand", Failure::from(&error));
         }
         Err(error) => return Err(error),
@@ -81,6 +82,6 @@ pub fn image(
 fn at_hand(store: &Store, reference: &Reference, options: &Options) -> Option<Image> {
     let source = Source::Registry(reference.clone());
     let image = image::open(store, &source).ok()?;
-    let wanted = options.platform.as_ref();
+    let wanted = options.more.platform.as_ref();
     wanted.is_none_or(|platform| image.is_for(platform)).then_some(image)
 }

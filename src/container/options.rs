@@ -20,34 +20,47 @@ use crate::network::ports::{self, Wishes};
 use crate::oci::image::Platform;
 
 /// Whether a namespace is the container's own or the host's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Share {
     /// A namespace of the container's own
+    #[default]
     Private,
     /// The host's
     Host,
 }
 
 /// `--cgroups`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Cgroups {
     /// One of its own, where somebody can make it
+    #[default]
     Enabled,
     /// None: the container stays in yours
     Disabled,
 }
 
 /// `--systemd`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Systemd {
     /// When the command is an init system's
+    #[default]
     True,
     False,
     Always,
 }
 
+/// All flags of a container.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
+    #[command(flatten)]
+    pub usual: Usual,
+    #[command(flatten)]
+    pub more: More,
+}
+
+/// Those that most command lines are made of. A parser that knows no others is made in a third of the time.
+#[derive(Debug, Clone, Args)]
+pub struct Usual {
     /// Keep stdin open
     #[arg(short, long)]
     pub interactive: bool,
@@ -81,24 +94,47 @@ pub struct Options {
     /// Attach a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub label: Vec<String>,
-    /// Write the container's id to a file, which must not exist yet
-    #[arg(long, value_name = "FILE")]
-    pub cidfile: Option<PathBuf>,
     /// Run a reaper as PID 1 that forwards signals and collects orphans
     #[arg(long)]
     pub init: bool,
     /// Make the container's root file system read-only
     #[arg(long)]
     pub read_only: bool,
-    /// Mount a tmpfs
-    #[arg(long, value_name = "DIR[:OPTIONS]", value_parser = parse::tmpfs)]
-    pub tmpfs: Vec<TmpfsSpec>,
     /// Mount a directory or file of the host, or a named volume (made if missing)
     #[arg(short, long, value_name = "[SOURCE:]DIR[:OPTIONS]", value_parser = parse::volume)]
     pub volume: Vec<MountSpec>,
     /// The same in long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,…]
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = parse::mount)]
     pub mount: Vec<MountSpec>,
+    /// Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip]
+    /// for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the
+    /// host's, or container:NAME to share another container's
+    #[arg(long, alias = "net", value_name = "MODE")]
+    pub network: Vec<Asked>,
+    /// Publish a port of the container on the host; without HOST on a free one
+    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/udp]", value_parser = ports::parse)]
+    pub publish: Vec<Wishes>,
+    /// Say nothing of a pull
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The image: a registry's, such as alpine:3.23 or ghcr.io/ann/tool; or oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or
+    /// rootfs:DIR for a copy-on-write view of a directory
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// The command and its arguments (default: the image's)
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// The others. Their default is what the parser makes of none.
+#[derive(Debug, Clone, Default, Args)]
+pub struct More {
+    /// Write the container's id to a file, which must not exist yet
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<PathBuf>,
+    /// Mount a tmpfs
+    #[arg(long, value_name = "DIR[:OPTIONS]", value_parser = parse::tmpfs)]
+    pub tmpfs: Vec<TmpfsSpec>,
     /// Add a line to /etc/hosts; NAME:host-gateway names the host, and opens its loopback
     #[arg(long, value_name = "NAME:IP", value_parser = parse::add_host)]
     pub add_host: Vec<HostEntry>,
@@ -111,11 +147,6 @@ pub struct Options {
     /// Option for /etc/resolv.conf instead of the host's, such as ndots:2
     #[arg(long, alias = "dns-opt", value_name = "OPTION", value_parser = parse::resolver_word)]
     pub dns_option: Vec<String>,
-    /// Network: one of yours (rl network create), NAME[:ip=IP,ip6=IP,mac=MAC,alias=NAME], also several; gateway[:host-loopback,tproxy|anyip]
-    /// for a private one (the default where it works: rl info), the same by pasta[:OPTIONS] or slirp4netns[:OPTIONS], none, host to share the
-    /// host's, or container:NAME to share another container's
-    #[arg(long, alias = "net", value_name = "MODE")]
-    pub network: Vec<Asked>,
     /// Address on the network of yours
     #[arg(long, value_name = "IP")]
     pub ip: Option<Ipv4Addr>,
@@ -139,9 +170,6 @@ pub struct Options {
     /// Note in rl logs --egress what is let out, too
     #[arg(long)]
     pub egress_log: bool,
-    /// Publish a port of the container on the host; without HOST on a free one
-    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/udp]", value_parser = ports::parse)]
-    pub publish: Vec<Wishes>,
     /// Say that the container serves this port, for --publish-all
     #[arg(long, value_name = "PORT[-LAST][/udp]", value_parser = ports::parse_exposed)]
     pub expose: Vec<Wishes>,
@@ -151,9 +179,9 @@ pub struct Options {
     /// Set a resource limit
     #[arg(long, value_name = "TYPE=SOFT[:HARD]", value_parser = parse::ulimit)]
     pub ulimit: Vec<Ulimit>,
-    /// Size of /dev/shm
-    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = parse::size)]
-    pub shm_size: u64,
+    /// Size of /dev/shm (default: 64m)
+    #[arg(long, value_name = "SIZE", value_parser = parse::size)]
+    pub shm_size: Option<u64>,
     /// Where a detached container's output is kept
     #[arg(long, value_name = "DRIVER", default_value = "json-file")]
     pub log_driver: Driver,
@@ -234,14 +262,4 @@ pub struct Options {
     /// The platform of the image, where its registry has several (default: this host's)
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub platform: Option<Platform>,
-    /// Say nothing of a pull
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// The image: a registry's, such as alpine:3.23 or ghcr.io/ann/tool; or oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or
-    /// rootfs:DIR for a copy-on-write view of a directory
-    #[arg(value_name = "IMAGE")]
-    pub image: String,
-    /// The command and its arguments (default: the image's)
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
 }

@@ -51,9 +51,10 @@ pub struct DeviceSpec {
 }
 
 /// `--userns`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UsernsMode {
     /// Container root is the caller.
+    #[default]
     HostUser,
     /// The caller keeps its number, or the one given.
     KeepId { uid: Option<u32>, gid: Option<u32> },

@@ -35,9 +35,9 @@ pub struct CgroupConfig {
 impl CgroupConfig {
     /// Of the flags. `--cgroups disabled` and `--cgroup-manager none` are the same.
     pub fn of(options: &Options) -> CgroupConfig {
-        let manager = if options.cgroups == Cgroups::Disabled { Some(Manager::None) } else { options.cgroup_manager };
-        let required = options.systemd == Systemd::Always;
-        CgroupConfig { manager, parent: options.cgroup_parent.clone(), required }
+        let manager = if options.more.cgroups == Cgroups::Disabled { Some(Manager::None) } else { options.more.cgroup_manager };
+        let required = options.more.systemd == Systemd::Always;
+        CgroupConfig { manager, parent: options.more.cgroup_parent.clone(), required }
     }
 }
 

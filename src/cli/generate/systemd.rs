@@ -110,7 +110,7 @@ fn anew(config: &Config) -> Result<(Vec<String>, &'static str)> {
         _ => return Err(unknown()),
     };
     // From the image on everything is the container's.
-    let image = made.len().checked_sub(1 + options.command.len()).ok_or_else(unknown)?;
+    let image = made.len().checked_sub(1 + options.usual.command.len()).ok_or_else(unknown)?;
     let mut words: Vec<String> = vec!["run".into()];
     // A payload tells systemd only if the unit was made for that: nearly none do, and systemd would wait.
     let sdnotify = config.sdnotify.filter(|mode| *mode == Sdnotify::Container).unwrap_or(Sdnotify::Conmon);
