@@ -15,10 +15,18 @@ fn main() {
     // The one target whose linker is LLD unless somebody has chosen another; only LLD knows the option.
     println!("cargo:rustc-link-arg-bins=-Wl,--symbol-ordering-file={}/benches/start.order", env!("CARGO_MANIFEST_DIR"));
     println!("cargo:rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
-    // src/sys/start.rs takes the place of a part of glibc, and is made for one version of it: the one that is here, where that is linked.
-    let version = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output();
-    let known = version.is_ok_and(|version| version.stdout.trim_ascii() == b"glibc 2.36");
-    if known && std::env::var("HOST") == std::env::var("TARGET") {
+    if own_start() {
         println!("cargo:rustc-cfg=own_start");
     }
+}
+
+/// src/sys/start.rs takes the place of a part of glibc, and is made for one version of it, in a static program: that version has to be the
+/// one that is here, and linked as .cargo/config.toml says.
+fn own_start() -> bool {
+    let set = |name| std::env::var(name).unwrap_or_default();
+    let version = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    version.is_ok_and(|version| version.stdout.trim_ascii() == b"glibc 2.36")
+        && set("HOST") == set("TARGET")
+        && set("CARGO_CFG_TARGET_FEATURE").contains("crt-static")
+        && set("CARGO_ENCODED_RUSTFLAGS").contains("relocation-model=static")
 }
