@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -145,6 +146,34 @@ fn the_hosts_loopback_is_opened_by_name() {
     assert_eq!(ask(&["--network", "gateway:host-loopback"], "10.0.2.2"), "hello from outside");
     assert_eq!(ask(&["--network", "gateway:host-loopback"], "host.containers.internal"), "hello from outside");
     assert_eq!(ask(&["--add-host", "me:host-gateway"], "me"), "hello from outside");
+}
+
+/// How the host's end of a connection paces what it sends, where there is one; `ends` are as `ss` filters them.
+fn congestion_control(ends: &str) -> Option<String> {
+    let told = Command::new("ss").args(["-tinH", "state", "established"]).args(ends.split(' ')).output().expect("ss");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    told.lines().find_map(|line| line.strip_prefix("\t ")?.split(' ').next().map(String::from))
+}
+
+/// A host may be set up for BBR, whose timers would take as much of the CPU as all the rest, and three quarters of the speed.
+#[test]
+fn what_stays_on_the_host_is_not_paced() {
+    require!(Feature::SubIds, Feature::Image("alpine"), Feature::Tool("ss"));
+    let rl = Rl::new();
+    let out = listen(Ipv4Addr::LOCALHOST);
+    let port = out.local_addr().unwrap().port();
+    let script = format!("echo ready; nc -l -p 81 -e sleep 1000 & sleep 1000 | nc 10.0.2.2 {port}");
+    let flags = ["run", "--rm", "--name", "web", "--network", "gateway:host-loopback", "-p", "127.0.0.1::81"];
+    let container = rl.start([&flags[..], &[&support::image("alpine"), "sh", "-c", &script]].concat());
+    container.expect("ready");
+    let _accepted = out.accept().unwrap();
+    assert_eq!(congestion_control(&format!("dport = :{port}")).as_deref(), Some("reno"));
+    let published = rl.cmd(["port", "web", "81"]).ok().stdout().to_string();
+    let _client = TcpStream::connect(&published).unwrap();
+    let published = published.rsplit_once(':').unwrap().1;
+    eventually("the client is accepted", || congestion_control(&format!("sport = :{published}")).as_deref() == Some("reno"));
+    rl.cmd(["rm", "-f", "web"]).ok();
+    container.finish().code(137);
 }
 
 #[test]

@@ -89,6 +89,12 @@ pub fn set_relayed(socket: &OwnedFd) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1)
 }
 
+/// Has a TCP socket send without regard to a network's ways, by the one congestion control that every kernel has (tcp(7), TCP_CONGESTION):
+/// for a peer on this host, to whom a paced one (BBR) only wakes up more often.
+pub fn set_unpaced(socket: &OwnedFd) -> io::Result<()> {
+    set_bytes(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_CONGESTION, b"reno")
+}
+
 /// Makes the coming close of a TCP socket a reset (SO_LINGER with no time).
 pub fn set_reset_on_close(socket: &OwnedFd) -> io::Result<()> {
     set_bytes(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, &[1i32.to_ne_bytes(), 0i32.to_ne_bytes()].concat())

@@ -83,6 +83,9 @@ impl Engine {
         let connecting = wanted.map(|wanted| {
             let socket = inet::socket(Transport::Tcp, wanted.ip())?;
             inet::set_relayed(&socket)?;
+            if wanted.ip().is_loopback() {
+                let _ = inet::set_unpaced(&socket);
+            }
             inet::connect(&socket, wanted).map(|()| socket)
         });
         let refused = match connecting {
@@ -301,6 +304,9 @@ impl Engine {
             };
             let (container, port) = (published.container, published.mapping.container_port);
             let _ = inet::set_relayed(&accepted);
+            if client.ip().is_loopback() {
+                let _ = inet::set_unpaced(&accepted);
+            }
             self.connect_client(accepted, client, container, port);
         }
     }
