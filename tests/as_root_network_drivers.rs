@@ -131,8 +131,9 @@ fn servers_outside_are_reached_and_the_hosts_loopback_is_not() {
         for wanted in [&format!("inet {address}/24"), &format!("{address}\t"), "over udp"] {
             assert!(seen.stdout().contains(wanted), "{name}: {wanted}: {seen}");
         }
+        // Not counted: on some kernels this pasta hands the beginning of a stream over twice.
         let (outside, inside) = seen.stdout().split_once("loopback:").unwrap_or_default();
-        assert!(greeted(outside) && inside.trim().is_empty(), "{name}: {seen}");
+        assert!(outside.contains("hello from outside") && inside.trim().is_empty(), "{name}: {seen}");
     }
 }
 
@@ -147,13 +148,13 @@ fn the_hosts_loopback_is_opened_by_name() {
         ("pasta:--map-gw,-a,10.9.8.7,-n,24,-g,10.9.8.1", "host.containers.internal"),
     ] {
         let seen = user.sh(&["--network", network], &format!("nc -w 3 {name} {} </dev/null", inner.port())).ok();
-        assert!(greeted(seen.stdout()), "{network}: {seen}");
+        let mut greetings: Vec<&str> = seen.stdout().lines().collect();
+        if network.starts_with("pasta") {
+            // On some kernels it hands the beginning of a stream over twice.
+            greetings.dedup();
+        }
+        assert_eq!(greetings, ["hello from outside"], "{network}");
     }
-}
-
-/// Not counted: on some kernels this pasta hands the beginning of a stream over twice.
-fn greeted(said: &str) -> bool {
-    said.lines().any(|line| line == "hello from outside")
 }
 
 #[test]

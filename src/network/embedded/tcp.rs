@@ -36,6 +36,14 @@ enum Origin {
     Client { accepted: OwnedFd, container: Inner, port: u16 },
 }
 
+/// Prepares a socket of the host's side, by which this peer is spoken to.
+fn set_up(socket: &OwnedFd, peer: IpAddr) -> std::io::Result<()> {
+    if peer.is_loopback() {
+        let _ = inet::set_unpaced(socket);
+    }
+    inet::set_relayed(socket)
+}
+
 impl Engine {
     /// Frames of the container's that wait for us: SYNs and echo requests.
     pub(super) fn captured(&mut self) {
@@ -82,10 +90,7 @@ impl Engine {
         }
         let connecting = wanted.map(|wanted| {
             let socket = inet::socket(Transport::Tcp, wanted.ip())?;
-            inet::set_relayed(&socket)?;
-            if wanted.ip().is_loopback() {
-                let _ = inet::set_unpaced(&socket);
-            }
+            set_up(&socket, wanted.ip())?;
             inet::connect(&socket, wanted).map(|()| socket)
         });
         let refused = match connecting {
@@ -303,10 +308,7 @@ impl Engine {
                 Err(_) => return,
             };
             let (container, port) = (published.container, published.mapping.container_port);
-            let _ = inet::set_relayed(&accepted);
-            if client.ip().is_loopback() {
-                let _ = inet::set_unpaced(&accepted);
-            }
+            let _ = set_up(&accepted, client.ip());
             self.connect_client(accepted, client, container, port);
         }
     }
